@@ -1,0 +1,29 @@
+"""Backbones: images → feature vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from imcswav.component import Component
+from imcswav.errors import Problem
+
+
+class Backbone(Component, nn.Module, kind="backbone"):
+    """A backbone maps normalised images (M, C, H, W) to features (M, F); ``features`` is F.
+
+    It must take every crop size of the views as well as whole images. Build: ``config.build(channels=C,
+    image_size=S)``.
+    """
+
+    class Config(Component.Config):
+        def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
+            """Problems of square inputs of these sizes, found without downloading or allocating weights."""
+            return []
+
+    features: int
+
+    def forward(self, images_MCHW: Tensor) -> Tensor:
+        """Features (M, F)."""
+        raise NotImplementedError

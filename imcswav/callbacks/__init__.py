@@ -1,0 +1,35 @@
+"""Callbacks: what happens around training. They watch; they never change weights or generators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imcswav.component import Component
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+
+class Callback(Component, kind="callback"):
+    """Hooks of a run, all optional. ``trainer`` gives access to everything, see imcswav/trainer.py."""
+
+    class Config(Component.Config):
+        enabled: bool = True
+        """Leave the callback out with false."""
+
+    config: Config
+
+    def start(self, trainer: Trainer) -> None:
+        """Before the first step, also of a resumed run."""
+
+    def log(self, trainer: Trainer, values: dict[str, float]) -> None:
+        """New numbers: losses at a logging step, metrics at an evaluation."""
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """After the last step of an epoch; ``trainer.epoch`` counts the finished ones."""
+
+    def end(self, trainer: Trainer) -> None:
+        """After the last epoch."""
+
+    def interrupt(self, trainer: Trainer) -> None:
+        """Ctrl-C: the step under way is finished."""

@@ -1,0 +1,133 @@
+"""Data: where images come from, decoded once to uint8 and kept on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imcswav.component import Component
+from imcswav.distributed import shard
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of a data set before anything is downloaded or decoded.
+
+    ``images`` counts the training split; None where only reading could tell. ``size`` is the side in pixels of the
+    (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built.
+    """
+
+    images: int | None
+    channels: int
+    size: int
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass
+class Split:
+    """Decoded images uint8 (N, C, H, W), their names, and ground truth where it exists (evaluation only)."""
+
+    images: Tensor
+    names: Sequence[str]
+    labels: Tensor | None = None
+    """int64 (N,), or None. Never handed to a learner."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a learner gets: uint8 images (B, C, H, W) on the device and their index in the split. No labels."""
+
+    images: Tensor
+    index: Tensor
+
+
+class Data(Component, kind="data"):
+    """A data set with a training split and, where there is one, a test split.
+
+    Build: ``config.build()`` decodes into memory on the CPU; ``to(device)`` moves the images. Without a test
+    split, evaluation scores the training images (and says so).
+    """
+
+    class Config(Component.Config):
+        def facts(self) -> DataFacts:
+            """Known before reading; raises DataError when the source is missing or empty."""
+            raise NotImplementedError
+
+    train: Split
+    test: Split | None = None
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    skipped: Sequence[tuple[str, str]] = ()
+    """(path, reason) of every file that could not be read."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+
+    @property
+    def channels(self) -> int:
+        """C of the decoded images."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Side of the decoded images in pixels."""
+        return int(self.train.images.shape[-1])
+
+    @property
+    def facts(self) -> DataFacts:
+        """What a learner is built from, and a saved model remembers."""
+        return DataFacts(len(self.train), self.channels, self.size, self.class_names, self.mean, self.std)
+
+    def to(self, device: torch.device) -> Data:
+        """Move the images of all splits; returns self."""
+        for split in (self.train, self.test):
+            if split is not None:
+                split.images = split.images.to(device)
+        return self
+
+    def measure(self) -> None:
+        """Set ``mean`` and ``std`` (per channel, in [0, 1]) from the training images."""
+        count, total, square = 0, 0.0, 0.0
+        for chunk in self.train.images.split(1024):
+            values = chunk.double().div(255).transpose(0, 1).flatten(1)
+            count += values.shape[1]
+            total, square = total + values.sum(1), square + values.square().sum(1)
+        mean = torch.as_tensor(total / count)
+        deviation = (torch.as_tensor(square / count) - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+        self.mean, self.std = tuple(mean.tolist()), tuple(deviation.tolist())
+
+    def batches(
+        self, epoch: int, *, seed: int, batch_size: int, rank: int = 0, world: int = 1, start: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of one epoch from batch ``start`` on, the last partial one dropped.
+
+        The order is a permutation keyed by (seed, epoch) and drawn on the device, so it needs no state; each
+        rank gets its share of every global batch of ``batch_size`` images.
+        """
+        images = self.train.images
+        generator = torch.Generator(images.device).manual_seed(mix(seed, epoch))
+        order = torch.randperm(len(images), generator=generator, device=images.device)
+        for step in range(start, len(images) // batch_size):
+            index = shard(order[step * batch_size : (step + 1) * batch_size], rank, world)
+            yield Batch(images.index_select(0, index), index)
+
+
+def mix(seed: int, *keys: int) -> int:
+    """A 63-bit seed from several integers (splitmix64), so that nearby keys give unrelated draws."""
+    state = seed & 0xFFFFFFFFFFFFFFFF
+    for key in keys:
+        state = (state + (key + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

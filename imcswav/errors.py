@@ -1,0 +1,62 @@
+"""Every error that imcswav raises on purpose.
+
+ImcswavError            base; its text is one sentence: what was wrong, where, and what to do
+├── RecipeError         a recipe can't be read or run; carries every problem found, not just the first
+├── PluginError         a component or a plugin package breaks the contract
+├── DataError           images are missing, unreadable or don't fit
+└── RunError            a run folder is missing, incomplete or in use; a checkpoint doesn't fit
+
+The command line turns any of them into exit code 2 without a traceback; anything else is a defect of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class ImcswavError(Exception):
+    """Base of all errors a user can cause and mend."""
+
+
+class PluginError(ImcswavError):
+    """A component or a plugin package breaks the contract."""
+
+
+class DataError(ImcswavError):
+    """Images are missing, unreadable or do not fit the recipe."""
+
+
+class RunError(ImcswavError):
+    """A run folder is missing, incomplete or in use, or a checkpoint does not fit."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a recipe.
+
+    ``path`` is the dotted place (``losses.0.temperature``), ``message`` says what was wrong, ``remedy`` what
+    to do; ``value`` is what was received. ``where`` (file and line) is filled in by the recipe loader.
+    """
+
+    path: str
+    message: str
+    remedy: str = ""
+    value: Any = None
+    severity: Literal["error", "warning"] = "error"
+    where: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{place}{self.path}: {self.message}{remedy}"
+
+
+class RecipeError(ImcswavError):
+    """A recipe has problems; ``problems`` lists all of them."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))

@@ -1,0 +1,47 @@
+"""Heads: small networks on the features, or on another head's output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from imcswav.component import Component
+
+
+@dataclass(frozen=True)
+class ReadsHead:
+    """Marks a setting that names a head, so that ``imcswav check`` can tell when there is none such."""
+
+
+HeadName = Annotated[str, ReadsHead()]
+
+
+class Head(Component, nn.Module, kind="head"):
+    """A head maps rows (M, in_features) to rows (M, out_features); M counts images of all views, view-major.
+
+    Generic hooks, called by the learner with the training's ``Progress``: ``before_step`` (before forward),
+    ``before_update`` (gradients are there, the optimiser has not moved) and ``after_step``.
+    """
+
+    class Config(Component.Config):
+        input: HeadName = "features"
+        """What the head reads: "features" (the backbone's) or another head's name."""
+        detach: bool = False
+        """Stop the gradient at the input, so that this head's losses train nothing below it."""
+
+        def out_features(self, in_features: int, clusters: int) -> int:
+            """Width of the output, known without building the head."""
+            raise NotImplementedError
+
+    config: Config
+
+    def __init__(self, config: Any, *, in_features: int, clusters: int) -> None:
+        super().__init__(config)
+        self.in_features = in_features
+        self.out_features = config.out_features(in_features, clusters)
+
+    def forward(self, x_MF: Tensor) -> Tensor:
+        """Rows in, rows out."""
+        raise NotImplementedError

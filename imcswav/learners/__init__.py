@@ -1,0 +1,70 @@
+"""Learners: everything with weights, and the one training step the trainer calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from imcswav.component import Component
+from imcswav.data import Batch, DataFacts
+from imcswav.errors import Problem
+from imcswav.step import Progress
+
+
+@dataclass(frozen=True)
+class RecipeFacts:
+    """What a learner's ``check`` may know: the data set's facts and the recipe's numbers."""
+
+    data: DataFacts
+    clusters: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Features (N, F) of images and, where the learner has clusters of its own, their probabilities (N, K)."""
+
+    features: Tensor
+    probabilities: Tensor | None
+
+
+class Learner(Component, nn.Module, kind="learner"):
+    """A network with a training step. Build: ``config.build(facts=DataFacts, clusters=K)``.
+
+    The Config owns the parts (backbone, heads, losses …); in a recipe their tables stand at the top level.
+    ``batch`` is whatever the recipe's data yields.
+    """
+
+    class Config(Component.Config):
+        def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
+            """Problems between parts, known before anything is downloaded or built."""
+            return []
+
+    def __init__(self, config: Any, *, facts: DataFacts, clusters: int) -> None:
+        super().__init__(config)
+        self.facts, self.clusters = facts, clusters
+
+    def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
+        """One training step's scalars on the device; ``"loss"`` is the one to minimise.
+
+        ``seed`` is unique for the step: every random draw of the step comes from it.
+        """
+        raise NotImplementedError
+
+    def before_step(self, progress: Progress) -> None:
+        """Before forward."""
+
+    def before_update(self, progress: Progress) -> None:
+        """Gradients are there, the optimiser has not moved yet."""
+
+    def after_step(self, progress: Progress) -> None:
+        """The optimiser has moved."""
+
+    def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
+        """Features and cluster probabilities of uint8 images, averaged over ``views`` mild views if more than 1.
+
+        Whether batch statistics or running statistics are used is up to ``train()`` / ``eval()``, as ever.
+        """
+        raise NotImplementedError

@@ -1,0 +1,37 @@
+"""Metrics: agreement of clusters with ground truth, where ground truth exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imcswav.component import Component
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a metric may look at.
+
+    ``labels_N`` ground truth and ``clusters_N`` assignments of the scored images; ``features_NF`` their
+    features. ``bank_features_MF`` and ``bank_labels_M`` are the training images'; ``same`` says that the scored
+    images are the training images (one split), so that a neighbour search must leave the query out.
+    """
+
+    labels_N: Array
+    clusters_N: Array
+    features_NF: Array
+    bank_features_MF: Array
+    bank_labels_M: Array
+    same: bool
+
+
+class Metric(Component, kind="metric"):
+    """A number in [−1, 1], higher is better."""
+
+    def __call__(self, scored: Scored) -> float:
+        """The figure."""
+        raise NotImplementedError

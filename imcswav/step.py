@@ -1,0 +1,62 @@
+"""Step: what the parts of one training step hand each other.
+
+Shape legend, used at the end of tensor names throughout the library:
+
+    V  views (crops) of an image        N  images of a data set       P  prototypes
+    G  global views, the first of V     C H W  channels, rows, cols   K  clusters
+    B  images in a batch                F  backbone features          R  ranks (processes)
+                                        D  projection width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is: ``step`` counts optimiser steps from 0, ``epoch`` from 0, ``steps`` is the total."""
+
+    step: int
+    epoch: int
+    steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one head gave: ``tensor`` (V', B, ·) for the views listed in ``views`` (indices into V)."""
+
+    tensor: Tensor
+    views: tuple[int, ...]
+
+
+@dataclass
+class Step:
+    """Outputs of one forward pass by ``branch.head``; a name without a dot means the online branch.
+
+    ``global_views`` G: views 0…G−1 are the ones codes are computed for. ``features`` are the backbone's.
+    """
+
+    global_views: int
+    outputs: dict[str, Output] = field(default_factory=dict)
+    logs: dict[str, Tensor] = field(default_factory=dict)
+    """Scalars a part wants in the log; they stay on the device until a logging step."""
+    progress: Progress | None = None
+    parts: Mapping[str, object] = field(default_factory=dict)
+    """The modules by the same names, for a loss that needs more of a head than its output."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""
+        return self.output(name).tensor
+
+    def output(self, name: str) -> Output:
+        """The output with the list of views it saw."""
+        full = name if "." in name else f"online.{name}"
+        try:
+            return self.outputs[full]
+        except KeyError:
+            raise KeyError(f"no output '{full}'; this step has {', '.join(self.outputs)}") from None
