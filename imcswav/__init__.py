@@ -1,3 +1,53 @@
-"""Composable self-supervised image clustering. Importing this package loads no torch."""
+"""Composable self-supervised image clustering: images without labels in, clusters out.
+
+    import imcswav
+    result = imcswav.run("digits")
+    model = imcswav.load(result.path)
+    model.predict(images)
+
+Importing this package loads no torch; names below are imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imcswav.api import RunResult as RunResult
+    from imcswav.api import evaluate as evaluate
+    from imcswav.api import load as load
+    from imcswav.api import resume as resume
+    from imcswav.api import run as run
+    from imcswav.component import Component as Component
+    from imcswav.errors import ImcswavError as ImcswavError
+    from imcswav.model import Model as Model
+    from imcswav.plugins import hookimpl as hookimpl
+    from imcswav.recipe_files import load_recipe as load_recipe
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Component": "imcswav.component",
+    "ImcswavError": "imcswav.errors",
+    "Model": "imcswav.model",
+    "RunResult": "imcswav.api",
+    "evaluate": "imcswav.api",
+    "hookimpl": "imcswav.plugins",
+    "load": "imcswav.api",
+    "load_recipe": "imcswav.recipe_files",
+    "resume": "imcswav.api",
+    "run": "imcswav.api",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'imcswav' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

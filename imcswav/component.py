@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from imcswav.errors import PluginError, Problem
 
@@ -27,6 +28,39 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain_unknown_keys(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tell, with each unknown key, what the table is and which keys it has; pydantic doesn't."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            if not any(_unknown(one) for one in found):
+                raise
+            details = [cls._detail(one) for one in found]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+    @classmethod
+    def _detail(cls, error: Any) -> InitErrorDetails:
+        context = error.get("ctx", {})
+        kind: str | PydanticCustomError = error["type"]
+        if _unknown(error):
+            context = {"known": list(cls.model_fields), "table": cls._title()}
+            kind = PydanticCustomError("unknown_key", "Unknown key of {table}", context)
+        elif kind in ("unknown_key", "part"):  # made by imcswav, so pydantic has no template for it
+            kind = PydanticCustomError(kind, "{text}", {"text": error["msg"], **context})
+        return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=context)
+
+    @classmethod
+    def _title(cls) -> str:
+        """What messages call this table."""
+        return "this table"
+
+
+def _unknown(error: Any) -> bool:
+    return error["type"] == "extra_forbidden" and len(error["loc"]) == 1
+
 
 class Component:
     """Base of all kinds. Subclass a kind's base and give a name: ``class MyLoss(Loss, name="my_loss")``."""
@@ -38,6 +72,11 @@ class Component:
         """Settings of the component."""
 
         owner: ClassVar[type[Component]]
+
+        @classmethod
+        def _title(cls) -> str:
+            owner = cls.__dict__.get("owner")
+            return f"the {owner.kind} '{owner.name}'" if owner is not None and owner.name else "this table"
 
         def build(self, **runtime: Any) -> Any:
             """Make the component; ``runtime`` holds what only other parts know."""
@@ -57,17 +96,19 @@ class Component:
         super().__init_subclass__(**rest)
         if kind is not None:
             if kind not in KINDS:
-                raise PluginError(f"{cls.__qualname__}: '{kind}' is no kind; the kinds are {', '.join(KINDS)}.")
+                kinds = ", ".join(KINDS)
+                raise PluginError(f"{cls.__qualname__}: '{kind}' is no kind; the kinds are {kinds}.")
             cls.kind = kind
         cls.name = name or ""
-        own = cls.__dict__.get("Config")
+        own: Any = cls.__dict__.get("Config")
         if own is None:
             parent = cls.Config
             own = type("Config", (parent,), {"__module__": cls.__module__, "__doc__": parent.__doc__})
-            cls.Config = own  # type: ignore[misc]
+            cls.Config = own
         elif "owner" in own.__dict__:
             raise PluginError(
-                f"{cls.__qualname__}: its Config already belongs to {own.owner.__qualname__}; subclass it instead."
+                f"{cls.__qualname__}: its Config already belongs to {own.owner.__qualname__}; "
+                f"subclass it instead."
             )
         own.owner = cls
 

@@ -49,14 +49,21 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{place}{self.path}: {self.message}{remedy}"
+        path = f"{self.path}: " if self.path else ""
+        return f"{place}{path}{self.message}{remedy}"
 
 
 class RecipeError(ImcswavError):
-    """A recipe has problems; ``problems`` lists all of them."""
+    """A recipe has problems; ``problems`` lists all of them.
+
+    A single problem of the file as a whole (an empty ``path``) makes a one-line text.
+    """
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
         self.problems = problems
+        if len(problems) == 1 and not problems[0].path:
+            super().__init__(str(problems[0]) if problems[0].where else f"{source}: {problems[0]}")
+            return
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))

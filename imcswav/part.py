@@ -24,7 +24,9 @@ class Part:
 
     kind: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             self.validate, serialization=core_schema.plain_serializer_function_ser_schema(dump_part)
         )
@@ -37,7 +39,8 @@ class Part:
             return value
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping):
-            raise self._error((), "should be a table with a name", value)
+            message = f"must be a {self.kind}: a table with a name, or only the name. {self._known()}"
+            raise self._error((), message, value)
         name = table.get("name")
         if not isinstance(name, str):
             raise self._error(("name",), f"the {self.kind} has no name. {self._known()}", name)
@@ -51,7 +54,7 @@ class Part:
     def _known(self) -> str:
         from imcswav.plugins import registry
 
-        return f"Known: {', '.join(registry().names(self.kind))}."
+        return registry().suggest(self.kind, "")
 
     def _error(self, loc: tuple[str | int, ...], message: str, value: Any) -> ValidationError:
         # "{text}" keeps braces inside the message from being read as a template
@@ -61,6 +64,15 @@ class Part:
 
 
 def dump_part(config: Component.Config) -> dict[str, Any]:
-    """The table a Config came from: its name, then its settings, defaults included, None left out."""
-    settings = config.model_dump(exclude_none=True)
-    return {"name": config.owner.name, **settings}
+    """The table a Config came from: its name, then its settings, defaults included, None left out.
+
+    Values are TOML's and JSON's: paths and enumerations become text, tuples become lists.
+    """
+    return {"name": config.owner.name, **without_none(config.model_dump(mode="json"))}
+
+
+def without_none(value: Any) -> Any:
+    """Tables, however nested, without the keys whose value is None, which TOML can't write."""
+    if isinstance(value, dict):
+        return {key: without_none(entry) for key, entry in value.items() if entry is not None}
+    return [without_none(entry) for entry in value] if isinstance(value, list) else value

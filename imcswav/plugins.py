@@ -55,7 +55,7 @@ class Registry:
         Raises PluginError when it is no named Component or when its kind and name are taken.
         """
         if not (isinstance(cls, type) and issubclass(cls, Component) and cls.kind and cls.name):
-            raise PluginError(f"{origin} offers {cls!r}, which is not a Component class with a kind and a name.")
+            raise PluginError(f"{origin} offers {cls!r}, which is no Component class with a kind and a name.")
         key = (cls.kind, cls.name)
         if key in self.classes and self.classes[key] is not cls:
             raise PluginError(
@@ -76,15 +76,15 @@ class Registry:
         return sorted(name for known, name in self.classes if known == kind)
 
     def suggest(self, kind: str, name: str) -> str:
-        """A "did you mean" sentence, or the list of what exists."""
-        return did_you_mean(name, self.names(kind))
+        """A "did you mean" sentence, or the list of what exists; then what could not be loaded."""
+        return " ".join([did_you_mean(name, self.names(kind)), *self.broken])
 
     def __iter__(self) -> Iterator[type[Component]]:
         return (self.classes[key] for key in sorted(self.classes))
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """"Did you mean 'x'?" for the closest of ``known``, else the whole list."""
+    """ "Did you mean 'x'?" for the closest of ``known``, else the whole list."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known) or 'none'}."
 
@@ -136,7 +136,7 @@ def _builtin_modules() -> Iterator[ModuleType]:
 
 
 def _allowed(entries: list[EntryPoint]) -> list[EntryPoint]:
-    """IMCSWAV_PLUGINS: unset = all, empty = none, else a comma-separated list of entry-point or package names."""
+    """IMCSWAV_PLUGINS: unset = all, empty = none, else entry-point or package names with commas."""
     wanted = os.environ.get("IMCSWAV_PLUGINS")
     if wanted is None:
         return sorted(entries, key=lambda entry: entry.name)

@@ -1,8 +1,8 @@
 """The recipe: a tree of validated component settings. Imports no torch.
 
-TOML tables at the top level that the recipe itself doesn't know (``[backbone]``, ``[heads.*]``, ``[[losses]]``
-…) belong to the learner, whose Config owns its parts; they are moved under ``learner`` before validation and back
-to the top level when the recipe is written.
+TOML tables at the top level that the recipe itself doesn't know (``[backbone]``, ``[heads.*]``,
+``[[losses]]`` …) belong to the learner, whose Config owns its parts; they are moved under ``learner`` before
+validation and back to the top level when the recipe is written.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from imcswav.component import Component, Settings
-from imcswav.part import Part, dump_part
+from imcswav.part import Part, without_none
 
 DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "checkpoint", "evaluate")
+DEFAULT_LEARNER = "multiview"
 
 
 class TrainerSettings(Settings):
@@ -54,6 +55,13 @@ class PredictSettings(Settings):
     on the test images, as the released IMC-SwAV program does; or as training left them."""
 
 
+class EvaluationSettings(Settings):
+    """How assignments are scored where ground truth exists. Labels are read here and nowhere else."""
+
+    metrics: list[Annotated[Component.Config, Part("metric")]] = ["acc", "nmi", "ari", "knn"]  # type: ignore[list-item]
+    """Figures of the log and the summary."""
+
+
 class Recipe(Settings):
     """A run, described completely."""
 
@@ -71,6 +79,7 @@ class Recipe(Settings):
     """Fitted on the features after training; its clusters then are the run's. Unset: the learner's own."""
     trainer: TrainerSettings = TrainerSettings()
     predict: PredictSettings = PredictSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     callbacks: dict[str, Annotated[Component.Config, Part("callback")]] = Field(default_factory=dict)
     """By name; the usual five are there unless ``enabled = false``."""
 
@@ -80,25 +89,39 @@ class Recipe(Settings):
         """Move the learner's tables under it and fill in the usual callbacks."""
         if not isinstance(tables, dict):
             return tables
-        own = {key: value for key, value in tables.items() if key in cls.model_fields}
-        others = {key: value for key, value in tables.items() if key not in cls.model_fields}
-        learner = own.get("learner", {})
-        if isinstance(learner, str):
-            learner = {"name": learner}
+        own = gather(tables)
+        learner = own.setdefault("learner", {})
         if isinstance(learner, dict):
-            own["learner"] = {"name": "multiview", **learner, **others}
+            own["learner"] = {"name": DEFAULT_LEARNER, **learner}
         callbacks = own.get("callbacks", {})
         if isinstance(callbacks, dict):
-            filled = {name: {} for name in DEFAULT_CALLBACKS} | callbacks
+            filled: dict[str, Any] = {name: {} for name in DEFAULT_CALLBACKS} | callbacks
             own["callbacks"] = {
-                key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()
+                key: {"name": key, **value} if isinstance(value, dict) else value
+                for key, value in filled.items()
             }
         return own
 
     def tables(self) -> dict[str, Any]:
         """The recipe as TOML tables, every default spelled out; loading them gives an equal recipe."""
-        dumped = self.model_dump(exclude_none=True)
-        learner = dump_part(self.learner)
-        nested = {key: value for key, value in learner.items() if isinstance(value, dict | list)}
+        dumped: dict[str, Any] = without_none(self.model_dump(mode="json"))
+        learner = dumped["learner"]
+        nested = {
+            key: value
+            for key, value in learner.items()
+            if isinstance(value, dict | list) and key not in type(self).model_fields and key != "extends"
+        }
         dumped["learner"] = {key: value for key, value in learner.items() if key not in nested}
         return dumped | nested
+
+
+def gather(tables: dict[str, Any]) -> dict[str, Any]:
+    """The same tables with those that belong to the learner moved under it, before defaults are filled in."""
+    own = {key: value for key, value in tables.items() if key in Recipe.model_fields}
+    others = {key: value for key, value in tables.items() if key not in Recipe.model_fields}
+    learner = own.get("learner", {})
+    if isinstance(learner, str):
+        learner = {"name": learner}
+    if not isinstance(learner, dict):
+        return own | others
+    return own | {"learner": learner | others} if others else own

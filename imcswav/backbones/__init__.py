@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from typing import Self
+
 from torch import Tensor, nn
 
 from imcswav.component import Component
@@ -18,6 +20,10 @@ class Backbone(Component, nn.Module, kind="backbone"):
     """
 
     class Config(Component.Config):
+        def restored(self) -> Self:
+            """The same settings for loading saved weights: without sources of starting weights."""
+            return self
+
         def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
             """Problems of square inputs of these sizes, found without downloading or allocating weights."""
             return []

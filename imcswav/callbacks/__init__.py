@@ -28,8 +28,8 @@ class Callback(Component, kind="callback"):
     def end_epoch(self, trainer: Trainer) -> None:
         """After the last step of an epoch; ``trainer.epoch`` counts the finished ones."""
 
-    def end(self, trainer: Trainer) -> None:
-        """After the last epoch."""
-
     def interrupt(self, trainer: Trainer) -> None:
         """Ctrl-C: the step under way is finished."""
+
+    def close(self, trainer: Trainer) -> None:
+        """Last of all, also after an error or Ctrl-C."""

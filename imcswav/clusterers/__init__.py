@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from imcswav.component import Component
+from imcswav.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,3 +33,28 @@ class Clusterer(Component, kind="clusterer"):
     def predict_proba(self, features_NF: Array) -> Array:
         """Membership (N, K) of new features, from ``state`` alone; rows sum to 1."""
         raise NotImplementedError
+
+    def checked(self, features_NF: Array, *, fitting: bool = False) -> Array:
+        """Features as floats (N, F), at least float32; raises DataError when they can't be clustered."""
+        features_NF = np.ascontiguousarray(features_NF)
+        features_NF = features_NF.astype(np.promote_types(features_NF.dtype, np.float32), copy=False)
+        if features_NF.ndim != 2:
+            raise DataError(f"Features must be a table (images, features), not of shape {features_NF.shape}.")
+        bad = int((~np.isfinite(features_NF)).any(1).sum())
+        if bad:
+            raise DataError(
+                f"The features of {bad} of {len(features_NF)} images hold NaN or infinity; leave those "
+                f"images out, or look at the training they come from."
+            )
+        if fitting and len(features_NF) < self.clusters:
+            raise DataError(
+                f"{len(features_NF)} images can't be split into {self.clusters} clusters; give more images "
+                f"or set fewer clusters."
+            )
+        return features_NF
+
+
+def unit_rows(features_NF: Array) -> Array:
+    """Rows scaled to length 1; a row of zeros stays."""
+    lengths_N1 = np.linalg.norm(features_NF, axis=1, keepdims=True)
+    return np.asarray(features_NF / np.maximum(lengths_N1, np.finfo(features_NF.dtype).tiny))

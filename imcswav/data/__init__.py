@@ -18,7 +18,8 @@ class DataFacts:
     """What is known of a data set before anything is downloaded or decoded.
 
     ``images`` counts the training split; None where only reading could tell. ``size`` is the side in pixels of the
-    (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built.
+    (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built;
+    ``resize`` says how an image of another shape becomes square (see imcswav/images.py).
     """
 
     images: int | None
@@ -27,6 +28,7 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    resize: str = "crop"
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Data(Component, kind="data"):
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: str = "crop"
     skipped: Sequence[tuple[str, str]] = ()
     """(path, reason) of every file that could not be read."""
 
@@ -86,7 +89,7 @@ class Data(Component, kind="data"):
     @property
     def facts(self) -> DataFacts:
         """What a learner is built from, and a saved model remembers."""
-        return DataFacts(len(self.train), self.channels, self.size, self.class_names, self.mean, self.std)
+        return DataFacts(len(self.train), self.channels, self.size, self.class_names, self.mean, self.std, self.resize)
 
     def to(self, device: torch.device) -> Data:
         """Move the images of all splits; returns self."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from imcswav.component import Component
@@ -38,9 +39,16 @@ class Learner(Component, nn.Module, kind="learner"):
     """
 
     class Config(Component.Config):
+        def restored(self) -> Self:
+            """The same settings for loading saved weights: without sources of starting weights."""
+            return self
+
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """Problems between parts, known before anything is downloaded or built."""
             return []
+
+    memory_format: torch.memory_format = torch.contiguous_format
+    """Memory format of image batches; the trainer sets it together with the weights' own."""
 
     def __init__(self, config: Any, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class Scored:
 
 class Metric(Component, kind="metric"):
     """A number in [−1, 1], higher is better."""
+
+    reads_clusters: ClassVar[bool] = True
+    """False for a metric of the features alone, which needs no assignment."""
 
     def __call__(self, scored: Scored) -> float:
         """The figure."""

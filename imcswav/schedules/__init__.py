@@ -27,9 +27,13 @@ class Schedule(Component, kind="schedule"):
 
     def factor(self, progress: Progress) -> float:
         """The factor for optimiser step ``progress.step`` (from 0)."""
-        warmup = self.config.warmup_steps or round(self.config.warmup_epochs * progress.steps_per_epoch)
+        warmup = self.warmup(progress)
         ramp = min(1.0, (progress.step + 1) / warmup) if warmup else 1.0
         return ramp * self.shape(progress)
+
+    def warmup(self, progress: Progress) -> int:
+        """Length of the warm-up in steps."""
+        return self.config.warmup_steps or round(self.config.warmup_epochs * progress.steps_per_epoch)
 
     def shape(self, progress: Progress) -> float:
         """The factor without the warm-up."""

@@ -1,0 +1,5 @@
+"""`python -m imcswav` is the command `imcswav`."""
+
+from imcswav.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""The Python side of the commands: run, resume, load, evaluate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imcswav.artefacts import finish
+from imcswav.build import build_run, restore_run
+from imcswav.data import Data
+from imcswav.data.array import ArrayData
+from imcswav.errors import Problem, RecipeError
+from imcswav.evaluate import assess, baselines
+from imcswav.model import Model
+from imcswav.recipe_files import load_recipe, placed
+from imcswav.runs import RunFolder
+from imcswav.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder and its ``summary.json``."""
+
+    path: Path
+    summary: dict[str, Any]
+
+    def load(self) -> Model:
+        """The trained model."""
+        return Model.load(self.path)
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    out: str | Path | None = None,
+    data: Any = None,
+    warn: Callable[[Problem], object] | None = None,
+) -> RunResult:
+    """Train, evaluate and write a run folder.
+
+    ``recipe`` is a TOML file, the name of a shipped recipe, or tables; ``overrides`` are "a.b=c" or a mapping of
+    dotted paths; ``out`` an empty or new folder (default ``runs/<name>/<time>-<id>``). ``data``: images in place of
+    the recipe's: an array (N, H, W), (N, H, W, C) or (N, C, H, W), a list of paths or PIL images, a torch Dataset
+    whose items are images or (image, label) pairs, or a built Data component. Labels only score.
+    ``warn`` is called with each warning; by default it becomes a Python warning.
+
+    Raises RecipeError with all problems at once, DataError, RunError; KeyboardInterrupt after saving.
+    """
+    images = _as_data(data)
+    if images is not None:
+        name = type(images).name
+        overrides = {**overrides, "data.name": name} if isinstance(overrides, Mapping) else [*overrides, f"data.name={name}"]
+    loaded = load_recipe(recipe, overrides)
+    try:
+        trainer, problems = build_run(loaded, out=out, data=images)
+    except RecipeError as error:
+        raise RecipeError(error.source, placed(error.problems, recipe, overrides)) from error
+    for problem in placed(problems, recipe, overrides):
+        (warn or _warn)(problem)
+    return _complete(trainer)
+
+
+def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
+    """Go on with an interrupted run from its newest checkpoint; a finished one is returned as it is."""
+    folder = RunFolder.open(run)
+    if folder.finished:
+        return RunResult(folder.path, folder.summary())
+    return _complete(restore_run(folder, device=device, data=_as_data(data)))
+
+
+def load(run: str | Path, device: str = "cpu") -> Model:
+    """The model of a finished run; raises RunError when there is none."""
+    return Model.load(run, device)
+
+
+def evaluate(run: str | Path, device: str = "cpu", data: Any = None) -> dict[str, float]:
+    """Score the saved model of a run on its data again; empty without labels."""
+    folder = RunFolder.open(run)
+    recipe = folder.recipe()
+    source: Data = _as_data(data) or recipe.data.build()
+    assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
+    return assessment.scores | baselines(assessment, recipe)
+
+
+def _warn(problem: Problem) -> None:
+    warnings.warn(str(problem), stacklevel=3)
+
+
+def _as_data(data: Any) -> Data | None:
+    return data if data is None or isinstance(data, Data) else ArrayData.of(data)
+
+
+def _complete(trainer: Trainer) -> RunResult:
+    trainer.fit()
+    return RunResult(trainer.run.path, finish(trainer))

@@ -1,0 +1,14 @@
+"""Small tables on the device."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+
+@cache
+def constant(values: tuple[float, ...] | tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    """The values as a tensor on ``device``, copied there once: a copy at every step would wait for the host."""
+    return torch.tensor(values, device=device)

@@ -1,0 +1,38 @@
+"""Checkpoints during training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from imcswav.callbacks import Callback
+from imcswav.plugins import hookimpl
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+
+class Checkpoint(Callback, name="checkpoint"):
+    """Saves every few epochs, at the end, and on Ctrl-C."""
+
+    class Config(Callback.Config):
+        every: int = Field(1, ge=1)
+        """Epochs between two checkpoints."""
+
+    config: Config
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Save when due."""
+        if trainer.epoch % self.config.every == 0 or trainer.epoch == trainer.epochs:
+            trainer.save()
+
+    def interrupt(self, trainer: Trainer) -> None:
+        """Save at once."""
+        trainer.save()
+
+
+@hookimpl
+def imcswav_components() -> list[type[Any]]:
+    """This module's component."""
+    return [Checkpoint]

@@ -1,0 +1,40 @@
+"""Scores during training, where labels exist."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from imcswav.callbacks import Callback
+from imcswav.plugins import hookimpl
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+
+class Evaluate(Callback, name="evaluate"):
+    """Logs the recipe's metrics every few epochs. They are shown, and steer nothing."""
+
+    class Config(Callback.Config):
+        every: int = Field(10, ge=1)
+        """Epochs between two evaluations; the last epoch is always evaluated, by the summary."""
+
+    config: Config
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Evaluate when due."""
+        from imcswav.evaluate import assess, evaluation_model
+
+        due = trainer.epoch % self.config.every == 0 and trainer.epoch < trainer.epochs
+        if not due or trainer.data.train.labels is None:
+            return
+        with evaluation_model(trainer) as model:
+            scores = assess(model, trainer.data, trainer.recipe, fit_clusterer=False).scores
+        trainer.call("log", {f"eval/{name}": value for name, value in scores.items()})
+
+
+@hookimpl
+def imcswav_components() -> list[type[Any]]:
+    """This module's component."""
+    return [Evaluate]

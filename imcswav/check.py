@@ -1,0 +1,50 @@
+"""Checks between parts of a recipe, before anything is downloaded or built."""
+
+from __future__ import annotations
+
+from imcswav.data import Data, DataFacts
+from imcswav.errors import DataError, ImcswavError, Problem, RecipeError
+from imcswav.learners import Learner, RecipeFacts
+from imcswav.recipe import Recipe
+
+
+def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem]:
+    """Every problem that the recipe's parts have with each other; ``facts`` of data handed over from Python."""
+    problems = []
+    if facts is None:
+        try:
+            facts = recipe.data.facts()  # type: ignore[attr-defined]
+        except (DataError, ImcswavError) as error:
+            problems.append(Problem("data", str(error)))
+    if facts is not None:
+        problems += _check_counts(recipe, facts.images)
+        assert isinstance(recipe.learner, Learner.Config)
+        known = RecipeFacts(data=facts, clusters=recipe.clusters, batch_size=recipe.trainer.batch_size)
+        problems += recipe.learner.check_recipe(known)
+    return problems
+
+
+def check_data(recipe: Recipe, data: Data) -> list[Problem]:
+    """What only reading the data could tell: how many images really are there."""
+    return _check_counts(recipe, len(data.train))
+
+
+def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:
+    if images is None:
+        return []
+    problems = []
+    if recipe.clusters > images:
+        message = f"{recipe.clusters} clusters are more than the {images} training images."
+        problems.append(Problem("clusters", message, "Ask for fewer clusters.", recipe.clusters))
+    if recipe.trainer.batch_size > images:
+        message = f"a batch of {recipe.trainer.batch_size} is more than the {images} training images."
+        remedy = f"Use at most {images}." if images >= 2 else "Give at least 2 images."
+        problems.append(Problem("trainer.batch_size", message, remedy, recipe.trainer.batch_size))
+    return problems
+
+
+def raise_errors(source: str, problems: list[Problem]) -> list[Problem]:
+    """Raise RecipeError when one of the problems is an error; else return the warnings."""
+    if any(problem.severity == "error" for problem in problems):
+        raise RecipeError(source, [problem for problem in problems if problem.severity == "error"])
+    return problems

@@ -1,0 +1,60 @@
+"""Checkpoints: everything that the next step depends on, written atomically, the last two kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imcswav.errors import RunError
+from imcswav.files import write_atomically
+
+KEPT = 2
+
+
+def save(folder: Path, state: dict[str, Any], step: int) -> Path:
+    """Write ``state`` as ``step-<n>.pt`` into ``folder`` and drop all but the newest two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:09d}.pt"
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    for old in saved(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def saved(folder: Path) -> list[Path]:
+    """All checkpoints of a folder, oldest first."""
+    return sorted(folder.glob("step-*.pt"))
+
+
+def load_latest(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint that can be read; raises RunError when there is none.
+
+    Only tensors and plain values are accepted (``weights_only``): nothing in a checkpoint is executed.
+    """
+    reasons = []
+    for path in reversed(saved(folder)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a torn file may raise anything; the one before may be whole
+            reasons.append(f"{path.name}: {str(error).splitlines()[0]}")
+            continue
+        return state
+    detail = f" ({'; '.join(reasons)})" if reasons else ""
+    raise RunError(f"{folder} has no checkpoint that can be read{detail}; start the run anew.")
+
+
+def generators() -> dict[str, torch.Tensor]:
+    """States of torch's own random generators (dropout and the like draw from them)."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_generators(states: dict[str, torch.Tensor]) -> None:
+    """Put the generators back; a CUDA state is ignored where there is no CUDA."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,130 @@
+"""What the commands print: tables for people."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+
+from imcswav.component import KINDS
+from imcswav.errors import ImcswavError, Problem
+from imcswav.plugins import did_you_mean, registry
+
+if TYPE_CHECKING:
+    from imcswav.api import RunResult
+    from imcswav.cost import Cost
+    from imcswav.predict import Predicted
+    from imcswav.recipe import Recipe
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def warn(problem: Problem) -> None:
+    """One warning, to standard error."""
+    print(f"Warning: {problem}", file=sys.stderr)
+
+
+def finished(result: RunResult) -> None:
+    """The summary as a table, the baselines beside the result."""
+    summary = result.summary
+    table = Table("", "this run", "k-means on pixels", "k-means on features", title=summary["recipe"])
+    for name, value in _scores(summary).items():
+        beside = ("kmeans_acc", "features_kmeans_acc") if name == "acc" else (None, None)
+        table.add_row(name.upper(), _figure(value), *(_figure(summary.get(key)) if key else "" for key in beside))
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print(f"{summary['recipe']}: no labels, so no scores.")
+    facts = ("clusters", "clusters_used", "epochs", "seconds", "images_per_second", "seed", "bn_statistics", "scored_on")
+    out.print("  ".join(f"{name} {summary[name]}" for name in facts))
+    out.print(f"Run folder: {result.path}", soft_wrap=True)
+
+
+def _scores(summary: dict[str, Any]) -> dict[str, Any]:
+    names = list(summary)
+    between = names[names.index("recipe") + 1 : names.index("kmeans_acc")]
+    return {name: summary[name] for name in between if summary[name] is not None}
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def scores(figures: dict[str, float]) -> None:
+    """Figures of `imcswav evaluate`."""
+    if not figures:
+        out.print("The data have no labels, so there is nothing to score.")
+        return
+    table = Table("metric", "value")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4f}")
+    out.print(table)
+
+
+def predicted(done: Predicted) -> None:
+    """Outcome of `imcswav predict`."""
+    out.print(f"{done.rows} images assigned: {done.out}", soft_wrap=True)
+    for path, reason in done.skipped:
+        print(f"Skipped {path}: {reason}", file=sys.stderr)
+    if done.skipped:
+        out.print(f"{len(done.skipped)} skipped: {done.skipped_file}", soft_wrap=True)
+
+
+def costs(recipe: Recipe, cost: Cost) -> None:
+    """Outcome of `imcswav check`."""
+    table = Table(title=f"{recipe.name}: no errors", show_header=False)
+    table.add_row("trainable parameters", f"{cost.parameters:,}")
+    table.add_row("operations an image (forward + backward)", f"{cost.operations / 1e9:.2f} GFLOP")
+    table.add_row("training images", f"{cost.images:,}")
+    table.add_row("steps an epoch", f"{cost.steps_per_epoch:,}")
+    table.add_row("steps", f"{cost.steps:,}")
+    table.add_row("memory, estimated for float32", f"{cost.memory / 2**30:.2f} GiB")
+    out.print(table)
+
+
+def components(kind: str | None) -> None:
+    """All components, or those of a kind."""
+    found = registry()
+    if kind is not None and kind not in KINDS:
+        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
+    table = Table("kind", "name", "what", "package")
+    for cls in found:
+        if kind in (None, cls.kind):
+            table.add_row(cls.kind, cls.name, _first_line(cls), found.origins[cls.kind, cls.name])
+    out.print(table)
+    for sentence in found.broken:
+        print(f"Warning: {sentence}", file=sys.stderr)
+
+
+def component(kind: str, name: str) -> None:
+    """Every setting of one component."""
+    if kind not in KINDS:
+        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
+    cls = registry().get(kind, name)
+    out.print(f"{kind} {name}  ({registry().origins[kind, name]}, {cls.__module__}.{cls.__qualname__})\n")
+    out.print(inspect.getdoc(cls) or "", markup=False)
+    table = Table("setting", "type", "default", "range", "meaning")
+    for setting, field in cls.Config.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        shown = "required" if default is PydanticUndefined else repr(default)
+        limits = ", ".join(_limit(mark) for mark in field.metadata if _limit(mark))
+        table.add_row(setting, _type(field.annotation), shown, limits, field.description or "")
+    out.print(table)
+
+
+def _limit(mark: Any) -> str:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥", "max_length": "length ≤"}
+    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
+
+
+def _type(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    return text.replace("typing.", "").replace("pathlib._local.", "").replace("pathlib.", "")
+
+
+def _first_line(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").split("\n")[0]

@@ -1,0 +1,76 @@
+"""What a recipe would cost, measured on two images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from imcswav.data import Batch, DataFacts
+from imcswav.errors import Problem, RecipeError
+from imcswav.learners import Learner
+from imcswav.recipe import Recipe
+from imcswav.step import Progress
+
+SAMPLE = 2
+COPIES = 4
+"""float32 copies of each parameter while training: weight, gradient, two of Adam's moments."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``operations``: floating-point operations an image of one training step, forward and backward.
+
+    ``memory`` in bytes: weights with their optimiser state, what backward keeps of a batch in float32, and the images.
+    """
+
+    parameters: int
+    operations: float
+    images: int
+    steps_per_epoch: int
+    steps: int
+    memory: int
+
+
+def estimate(recipe: Recipe) -> Cost:
+    """Build the learner without reading data and take one step on two random images; nothing is downloaded.
+
+    Raises RecipeError when the step itself fails: parts that can't work together.
+    """
+    facts: DataFacts = recipe.data.facts()  # type: ignore[attr-defined]
+    assert isinstance(recipe.learner, Learner.Config)
+    neutral = DataFacts(facts.images, facts.channels, facts.size, (), (0.5,) * facts.channels, (0.25,) * facts.channels)
+    learner: Learner = recipe.learner.restored().build(facts=neutral, clusters=recipe.clusters)
+    operations, saved = _dry_step(recipe, learner, facts)
+    parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    images, settings = facts.images or 0, recipe.trainer
+    per_epoch = images // settings.batch_size
+    steps = min(per_epoch * settings.epochs, settings.max_steps or math.inf)
+    pixels = images * facts.channels * facts.size**2
+    memory = COPIES * 4 * parameters + saved * settings.batch_size / SAMPLE + pixels
+    return Cost(parameters, operations / SAMPLE, images, per_epoch, int(steps), int(memory))
+
+
+def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float, int]:
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    shape = (SAMPLE, facts.channels, facts.size, facts.size)
+    batch = Batch(torch.randint(0, 256, shape, dtype=torch.uint8), torch.arange(SAMPLE))
+    progress = Progress(0, 0, 1, 1)
+    try:
+        learner.before_step(progress)
+        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            learner(batch, progress, recipe.seed)["loss"].backward()
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
+        message = f"one step on two random images fails: {error}."
+        raise RecipeError(recipe.name, [Problem("learner", message, "Check that its parts fit each other.")]) from error
+    own = {p.untyped_storage().data_ptr() for p in learner.parameters()}
+    return counter.get_total_flops(), sum(size for pointer, size in kept.items() if pointer not in own)

@@ -1,0 +1,87 @@
+"""What CIFAR-10 and CIFAR-100 share: torchvision's reader, which checks a file's md5 before unpickling it."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from imcswav.data import Data, DataFacts, Split
+from imcswav.errors import DataError
+
+PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+
+class CifarConfig(Data.Config):
+    """Settings of both; a subclass says which of torchvision's classes reads it."""
+
+    reader: ClassVar[str]
+    title: ClassVar[str]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+
+    root: str = Field("data", min_length=1)
+    """Folder that holds the data set's own folder, or gets it; relative to the working directory."""
+    download: bool = True
+    """Fetch the archive into ``root`` when it isn't there."""
+
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        raise NotImplementedError
+
+    def facts(self) -> DataFacts:
+        """50,000 RGB images of 32 × 32; raises DataError when they are missing and must not be downloaded."""
+        folder = Path(self.root).expanduser() / self.torchvision_class().base_folder
+        if not self.download and not folder.is_dir():
+            raise self.missing(f"{folder} is not there and download is off")
+        return DataFacts(50_000, 3, 32, self.classes(), self.mean, self.std)
+
+    def torchvision_class(self) -> Any:
+        """The class of torchvision that reads the files."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.reader)
+
+    def missing(self, why: str) -> DataError:
+        """The error for files that aren't there."""
+        source = self.torchvision_class()
+        return DataError(
+            f"{self.title} can't be read from '{self.root}' ({why}); unpack {source.filename} from {PAGE} so "
+            f"that '{self.root}' holds the folder {source.base_folder}, or use a copy in single image files "
+            f'with the data set "image_folder".'
+        )
+
+
+class Cifar(Data):
+    """A CIFAR data set: 50,000 training and 10,000 test images, RGB, 32 × 32.
+
+    ``mean`` and ``std`` are the constants published with IMC-SwAV, which aren't quite the pixel statistics.
+    """
+
+    config: CifarConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.class_names = config.classes()
+        self.mean, self.std = config.mean, config.std
+        self.train, self.test = self._split(train=True), self._split(train=False)
+
+    def labels(self, targets_N: Tensor) -> Tensor:
+        """Labels (N,) from those in the files."""
+        return targets_N
+
+    def _split(self, *, train: bool) -> Split:
+        root = Path(self.config.root).expanduser()
+        try:
+            source = self.config.torchvision_class()(root, train=train, download=self.config.download)
+        except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise self.config.missing(f"{type(error).__name__}: {reason}") from error
+        images_NCHW = torch.from_numpy(np.ascontiguousarray(source.data.transpose(0, 3, 1, 2)))
+        names = [str(index) for index in range(len(images_NCHW))]
+        return Split(images_NCHW, names, self.labels(torch.tensor(source.targets)))

@@ -1,0 +1,141 @@
+"""A folder of images, nested or flat, in any format Pillow reads.
+
+    photos/cat/1.jpg            classes are the first folders, when all images lie in two or more of them
+    photos/train/…              train/ and test/ (or val/) are splits, each with or without class folders
+
+Class folders serve evaluation only: which images are taken, and how, never depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from imcswav.data import Data, DataFacts, Split
+from imcswav.errors import DataError
+from imcswav.images import decode_many, find_images, printable
+from imcswav.pixels import Resize
+from imcswav.plugins import hookimpl
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a split and the class folder of each; none at all when the split has no classes."""
+
+    folder: Path
+    paths: Sequence[Path]
+    classes: Sequence[str] | None
+
+
+class ImageFolder(Data, name="image_folder"):
+    """Images below ``root``, named by their path relative to it; ``skipped`` has the unreadable ones."""
+
+    class Config(Data.Config):
+        root: str = Field(min_length=1)
+        """The folder; "~" is your home, and a relative path starts at the working directory."""
+        size: int = Field(64, ge=8, le=1024)
+        """Side in pixels to which every image is brought."""
+        channels: int = Field(3, ge=1, le=64)
+        """3 (colour) or 1 (grey) from any format; another number reads ``.npy`` files of shape (H, W, C)."""
+        resize: Resize = "crop"
+        """How an image becomes square: cut to the largest centred square, padded with black, or stretched."""
+        limit: int | None = Field(None, ge=2)
+        """Train on this many images, drawn evenly from all files and always the same ones."""
+        splits: Literal["auto", "none"] = "auto"
+        """"auto" takes train/ and test/ (or val/) below the root as splits; "none" takes all as one."""
+        labels: Literal["auto", "none"] = "auto"
+        """"auto" takes class folders as ground truth for evaluation; "none" knows no ground truth."""
+
+        def facts(self) -> DataFacts:
+            """From the listing alone, unreadable files included; raises DataError when there are no files."""
+            train, test = self.listings()
+            return DataFacts(
+                len(train.paths), self.channels, self.size, class_names(train, test), resize=self.resize
+            )
+
+        def listings(self) -> tuple[Listing, Listing | None]:
+            """The training and the test files, nothing decoded; raises DataError as ``facts``."""
+            root = Path(self.root).expanduser()
+            if not root.exists():
+                raise DataError(
+                    f"The image folder '{root}' does not exist; set data.root to an existing folder "
+                    f"(a relative path starts at {Path.cwd()})."
+                )
+            if not root.is_dir():
+                raise DataError(f"'{root}' is a file; set data.root to the folder that holds the images.")
+            if self.splits == "none" or not (root / "train").is_dir():
+                return self._thin(self._list(root)), None
+            tests = [root / name for name in ("test", "val") if (root / name).is_dir()]
+            return self._thin(self._list(root / "train")), self._list(tests[0]) if tests else None
+
+        def _list(self, folder: Path) -> Listing:
+            paths = find_images(folder, self.channels)
+            if not paths:
+                kind = "images (.jpg, .png, .webp …)" if self.channels in (1, 3) else ".npy files"
+                raise DataError(
+                    f"There are no {kind} in '{folder}' or below it; put some there or change data.root."
+                )
+            inside = [path.relative_to(folder).parts for path in paths]
+            classes = [parts[0] for parts in inside if len(parts) > 1]
+            labelled = self.labels == "auto" and len(classes) == len(paths) and len(set(classes)) > 1
+            return Listing(folder, paths, classes if labelled else None)
+
+        def _thin(self, full: Listing) -> Listing:
+            """At most ``limit`` files, drawn blind to classes: ground truth must not shape training."""
+            if self.limit is None or self.limit >= len(full.paths):
+                return full
+            order = torch.randperm(len(full.paths), generator=torch.Generator().manual_seed(0))
+            chosen = sorted(order[: self.limit].tolist())
+            classes = full.classes and [full.classes[index] for index in chosen]
+            return Listing(full.folder, [full.paths[index] for index in chosen], classes)
+
+    config: Config
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        train, test = self.config.listings()
+        self.resize = self.config.resize
+        self.class_names = class_names(train, test)
+        self.train = self._read(train)
+        self.test = self._read(test) if test else None
+        self.measure()
+
+    def _read(self, listing: Listing) -> Split:
+        settings = self.config
+        images_NCHW, kept, skipped = decode_many(
+            listing.paths, size=settings.size, channels=settings.channels, resize=settings.resize
+        )
+        self.skipped = [*self.skipped, *skipped]
+        if len(kept) < 2:
+            example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+            raise DataError(
+                f"Only {len(kept)} of {len(listing.paths)} images in '{listing.folder}' can be read{example};"
+                f" at least two are needed."
+            )
+        root = Path(settings.root).expanduser()
+        names = [printable(listing.paths[index].relative_to(root)) for index in kept]
+        return Split(images_NCHW, names, self._labels(listing, kept))
+
+    def _labels(self, listing: Listing, kept: Sequence[int]) -> Tensor | None:
+        if listing.classes is None:
+            return None
+        number = {name: index for index, name in enumerate(self.class_names)}
+        return torch.tensor([number[printable(listing.classes[index])] for index in kept])
+
+
+def class_names(train: Listing, test: Listing | None) -> tuple[str, ...]:
+    """Names of the class folders of all splits, sorted."""
+    found = {*(train.classes or ()), *((test and test.classes) or ())}
+    return tuple(sorted(printable(name) for name in found))
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """The data set of this file."""
+    return [ImageFolder]

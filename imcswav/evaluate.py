@@ -1,0 +1,141 @@
+"""Evaluation: assignments and features of whole images, and their scores where ground truth exists.
+
+Protocol: the last epoch's network, on the test split where there is one, else on the training images. Labels
+are used to score and for nothing else: no choice of epoch, model or setting depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from imcswav.batchnorm import evaluating, reestimate
+from imcswav.clusterers import Array
+from imcswav.data import Data, Split, mix
+from imcswav.metrics import Metric, Scored
+from imcswav.metrics.acc import accuracy
+from imcswav.model import Model
+from imcswav.recipe import Recipe
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+REESTIMATE = 3
+"""Key of the random stream that orders images for batch-norm statistics."""
+BASELINE_IMAGES = 10_000
+"""k-means baselines are fitted on at most this many training images."""
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A split's features (N, F) and cluster probabilities (N, K), None where nothing assigns yet."""
+
+    split: Split
+    features: Array
+    probabilities: Array | None
+
+    @property
+    def clusters(self) -> Array:
+        """The most probable cluster of each image, (N,)."""
+        assert self.probabilities is not None
+        clusters: Array = self.probabilities.argmax(1)
+        return clusters
+
+    @property
+    def labels(self) -> Array | None:
+        """Ground truth (N,), for scoring."""
+        return None if self.split.labels is None else self.split.labels.cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Training and test images assigned, and the figures of the scored split."""
+
+    train: Assigned
+    test: Assigned | None
+    scores: dict[str, float]
+
+    @property
+    def scored(self) -> Assigned:
+        """The split that is scored: test where there is one."""
+        return self.test or self.train
+
+
+@contextmanager
+def evaluation_model(trainer: Trainer) -> Iterator[Model]:
+    """The trainer's network as it would predict, batch-norm statistics re-estimated; training state is put back."""
+    recipe, data, learner = trainer.recipe, trainer.data, trainer.learner
+    model = Model(learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views)
+    mode = recipe.predict.bn_statistics
+    source = data.test if mode == "test" and data.test is not None else data.train
+    with evaluating(learner):
+        reestimate(
+            learner, source.images, model.embed, mode=mode, batch_size=recipe.trainer.batch_size,
+            seed=mix(recipe.seed, REESTIMATE),
+        )  # fmt: skip
+        yield model
+
+
+def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> Assessment:
+    """Assign every split and score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
+    embedded = [model.embed(split.images) for split in (data.train, data.test) if split is not None]
+    if fit_clusterer and recipe.clusterer is not None:
+        model.clusterer = recipe.clusterer.build(clusters=recipe.clusters, seed=recipe.seed)
+        model.clusterer.fit(embedded[0].features.cpu().numpy())
+    assigned = []
+    for split, embedding in zip((data.train, data.test), embedded, strict=False):
+        assert split is not None
+        known = model.clusterer is not None or embedding.probabilities is not None
+        probabilities = model.assign(embedding) if known else None
+        assigned.append(Assigned(split, embedding.features.cpu().numpy(), probabilities))
+    train, test = assigned[0], assigned[1] if len(assigned) > 1 else None
+    return Assessment(train, test, score(train, test or train, recipe))
+
+
+def score(train: Assigned, scored: Assigned, recipe: Recipe) -> dict[str, float]:
+    """Every metric of the recipe that can be had; empty without labels."""
+    if scored.labels is None or train.labels is None:
+        return {}
+    assigned = scored.probabilities is not None
+    facts = Scored(
+        labels_N=scored.labels,
+        clusters_N=scored.clusters if assigned else np.zeros(len(scored.split), dtype=np.int64),
+        features_NF=scored.features,
+        bank_features_MF=train.features,
+        bank_labels_M=train.labels,
+        same=scored is train,
+    )
+    metrics: list[Metric] = [settings.build() for settings in recipe.evaluation.metrics]
+    return {metric.name: float(metric(facts)) for metric in metrics if assigned or not metric.reads_clusters}
+
+
+def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
+    """ACC of k-means on the raw pixels and on the unit-length features: what a method has to beat."""
+    train, scored = assessment.train, assessment.scored
+    if scored.labels is None:
+        return {}
+    spaces = {
+        "kmeans_acc": (_pixels(train.split), _pixels(scored.split)),
+        "features_kmeans_acc": (_unit(train.features), _unit(scored.features)),
+    }
+    figures = {}
+    for name, (fit_on, predict_on) in spaces.items():
+        subset = np.random.default_rng(recipe.seed).permutation(len(fit_on))[:BASELINE_IMAGES]
+        estimator = KMeans(recipe.clusters, n_init=10, random_state=recipe.seed % 2**32).fit(fit_on[subset])
+        figures[name] = accuracy(scored.labels, estimator.predict(predict_on))
+    return figures
+
+
+def _pixels(split: Split) -> Array:
+    return split.images.cpu().flatten(1).numpy().astype(np.float32) / 255
+
+
+def _unit(features_NF: Array) -> Array:
+    lengths: Array = np.linalg.norm(features_NF, axis=1, keepdims=True)
+    unit: Array = features_NF / np.maximum(lengths, 1e-12)
+    return unit

@@ -1,0 +1,67 @@
+"""Prototypes: cosine scores against learned unit vectors (SwAV, arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
+from pydantic import Field
+from torch import Tensor, nn
+
+from imcswav.heads import Head
+from imcswav.plugins import hookimpl
+from imcswav.step import Progress
+
+
+class Prototypes(Head, name="prototypes"):
+    """Scores in [−1, 1]: rows scaled to length 1, times the prototypes, whose rows are of length 1.
+
+    The prototypes (P, D) start as a Linear layer's weight and are scaled back before every step. While
+    frozen they have no gradient, so that the optimiser skips them: no decay, no state. A zero gradient
+    would move them.
+    """
+
+    class Config(Head.Config):
+        count: int = Field(1000, ge=2)
+        """P, how many prototypes."""
+        freeze_steps: int = Field(0, ge=0)
+        """Optimiser steps from the start in which the prototypes stay where they are."""
+
+        def out_features(self, in_features: int, clusters: int) -> int:
+            """P."""
+            return self.count
+
+    config: Config
+
+    def __init__(self, config: Config, *, in_features: int, clusters: int) -> None:
+        super().__init__(config, in_features=in_features, clusters=clusters)
+        self.weight = nn.Linear(in_features, config.count, bias=False).weight  # PyTorch's own initialisation
+        self._scale_rows()
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        """Scores (M, P) of rows (M, D)."""
+        return self.score(x_MD)
+
+    def score(self, x_MD: Tensor) -> Tensor:
+        """Scores (…, P) of any embeddings (…, D), such as a queue's; at least float32, under autocast too."""
+        with torch.autocast(x_MD.device.type, enabled=False):
+            x_MD = x_MD.to(torch.promote_types(x_MD.dtype, self.weight.dtype))
+            return F.linear(F.normalize(x_MD, dim=-1), self.weight)
+
+    def before_step(self, progress: Progress) -> None:
+        """Scale the prototypes back to length 1."""
+        self._scale_rows()
+
+    def before_update(self, progress: Progress) -> None:
+        """While frozen, take the gradient away."""
+        if progress.step < self.config.freeze_steps:
+            self.weight.grad = None
+
+    @torch.no_grad()
+    def _scale_rows(self) -> None:
+        self.weight.copy_(F.normalize(self.weight, dim=-1))
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """What this module offers."""
+    return [Prototypes]

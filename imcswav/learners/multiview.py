@@ -1,0 +1,214 @@
+"""The multi-view learner: backbone → heads → weighted losses over crops of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from imcswav.backbones import Backbone
+from imcswav.batchnorm import per_view, views_in_batch
+from imcswav.component import Component
+from imcswav.data import Batch, DataFacts
+from imcswav.errors import Problem
+from imcswav.heads import Head, ReadsHead
+from imcswav.learners import Embedding, Learner, RecipeFacts
+from imcswav.losses import Loss
+from imcswav.part import Part
+from imcswav.plugins import did_you_mean, hookimpl
+from imcswav.step import Output, Progress, Step
+from imcswav.views import Views
+
+
+class MultiView(Learner, name="multiview"):
+    """Any backbone, heads and losses over the views of each image; with SwAV and IMC losses it is IMC-SwAV."""
+
+    class Config(Learner.Config):
+        views: Annotated[Views.Config, Part("views")]
+        """How crops are made."""
+        backbone: Annotated[Backbone.Config, Part("backbone")]
+        """Images to features."""
+        heads: dict[str, Annotated[Head.Config, Part("head")]] = Field(min_length=1)
+        """Networks on the features, by the name losses and other heads use."""
+        losses: list[Annotated[Loss.Config, Part("loss")]] = Field(min_length=1)
+        """Summed with their weights."""
+        batch_norm: Literal["per_view", "pooled"] = "per_view"
+        """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
+        assignment: str = "classifier"
+        """The head whose largest logit is an image's cluster; without such a head a clusterer must assign."""
+
+        def restored(self) -> Self:
+            """Without the backbone's starting weights."""
+            return self.model_copy(update={"backbone": self.backbone.restored()})
+
+        def order(self) -> list[str]:
+            """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
+            done: list[str] = []
+            waiting = dict(self.heads)
+            while waiting:
+                ready = [name for name, head in waiting.items() if head.input in ("features", *done)]
+                if not ready:
+                    raise ValueError(f"heads {', '.join(waiting)} read each other or a head that isn't there")
+                done += ready
+                for name in ready:
+                    del waiting[name]
+            return done
+
+        def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
+            """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
+            sizes = [group.size for group in self.views.groups()] + [facts.data.size]
+            backbone = [
+                Problem(f"backbone.{p.path}", p.message, p.remedy, p.value, p.severity)
+                for p in self.backbone.check_sizes(sizes, facts.data.channels)
+            ]
+            return [*self._check_names(), *backbone, *self._check_prototypes(facts)]
+
+        def _check_names(self) -> list[Problem]:
+            known = ["features", *self.heads]
+            problems = []
+            for path, setting, value in self._head_names():
+                others = [name for name in known if not path.startswith(f"heads.{name}.")]
+                if setting == "input" and path == f"heads.{value}.input":
+                    problems.append(Problem(path, f"head '{value}' reads itself.", did_you_mean("", others), value))
+                elif value not in known:
+                    message = f"there is no head '{value}'."
+                    problems.append(Problem(path, message, did_you_mean(value, others), value))
+            if not problems:
+                try:
+                    self.order()
+                except ValueError as error:
+                    problems.append(Problem("heads", f"{error}.", "Let one of them read 'features'."))
+            return problems
+
+        def _head_names(self) -> Iterator[tuple[str, str, str]]:
+            parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in self.heads.items()}
+            parts |= {f"losses.{i}": loss for i, loss in enumerate(self.losses)}
+            for place, part in parts.items():
+                for setting, field in type(part).model_fields.items():
+                    if any(isinstance(mark, ReadsHead) for mark in field.metadata):
+                        yield f"{place}.{setting}", setting, getattr(part, setting)
+
+        def _check_prototypes(self, facts: RecipeFacts) -> list[Problem]:
+            coded = sum(group.count for group in self.views.groups()[:1]) * facts.batch_size
+            return [
+                Problem(
+                    f"heads.{name}.count",
+                    f"{count} prototypes are more than a batch's {coded} coded views can fill evenly.",
+                    "Fewer prototypes or a larger batch give sharper codes.",
+                    count,
+                    severity="warning",
+                )
+                for name, head in self.heads.items()
+                if isinstance(count := getattr(head, "count", None), int) and count > 2 * coded
+            ]
+
+    config: Config
+
+    def __init__(self, config: Config, *, facts: DataFacts, clusters: int) -> None:
+        super().__init__(config, facts=facts, clusters=clusters)
+        self.views: Views = config.views.build(channels=facts.channels, mean=facts.mean, std=facts.std)
+        self.backbone: Backbone = config.backbone.build(channels=facts.channels, image_size=facts.size)
+        widths = {"features": self.backbone.features}
+        self.heads = nn.ModuleDict()
+        self.order = config.order()
+        for name in self.order:
+            settings = config.heads[name]
+            head: Head = settings.build(in_features=widths[settings.input], clusters=clusters)
+            self.heads[name], widths[name] = head, head.out_features
+        self.losses = nn.ModuleList(settings.build() for settings in config.losses)
+        if config.batch_norm == "per_view":
+            per_view(self)
+
+    def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
+        """Crop, encode, score: the loss and its parts, as device scalars."""
+        crops = self.views(batch.images, seed)
+        features_MF = torch.cat([self._encode(group) for group in crops])
+        views = sum(group.shape[0] for group in crops)
+        with views_in_batch(self.heads, views):
+            rows = self._run_heads(features_MF, self.order)
+        step = Step(global_views=crops[0].shape[0], progress=progress, parts=dict(self.heads.items()))
+        for name, rows_M in rows.items():
+            step.outputs[f"online.{name}"] = Output(_float32(rows_M.unflatten(0, (views, -1))), tuple(range(views)))
+        return self._losses(step, features_MF.device.type)
+
+    def _encode(self, crops_VBCHW: Tensor) -> Tensor:
+        images = crops_VBCHW.flatten(0, 1).contiguous(memory_format=self.memory_format)
+        with views_in_batch(self.backbone, crops_VBCHW.shape[0]):
+            features: Tensor = self.backbone(images)
+        return features
+
+    def _run_heads(self, features_MF: Tensor, names: list[str]) -> dict[str, Tensor]:
+        rows = {"features": features_MF}
+        for name in names:
+            head = self.heads[name]
+            assert isinstance(head, Head)
+            source = rows[head.config.input]
+            rows[name] = head(source.detach() if head.config.detach else source)
+        return rows
+
+    def _losses(self, step: Step, device: str) -> dict[str, Tensor]:
+        scalars: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        with torch.autocast(device, enabled=False):  # scores, codes and information in float32, whatever the encoder
+            for number, loss in enumerate(self.losses):
+                assert isinstance(loss, Loss)
+                value = loss(step)
+                label = f"loss/{loss.name}"
+                scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
+                weighted = loss.config.weight * value
+                total = weighted if total is None else total + weighted
+        assert total is not None
+        return {"loss": total, **scalars, **step.logs}
+
+    def before_step(self, progress: Progress) -> None:
+        """Hand the hook to every part that has it."""
+        self._hook("before_step", progress)
+
+    def before_update(self, progress: Progress) -> None:
+        """Hand the hook to every part that has it."""
+        self._hook("before_update", progress)
+
+    def after_step(self, progress: Progress) -> None:
+        """Hand the hook to every part that has it."""
+        self._hook("after_step", progress)
+
+    def _hook(self, name: str, progress: Progress) -> None:
+        for part in (self.backbone, *self.heads.values(), *self.losses):
+            if hook := getattr(part, name, None):
+                hook(progress)
+
+    def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
+        """Backbone features and the assignment head's probabilities, averaged over mild views."""
+        inputs = [self.views.whole(images_NCHW)] if views == 1 else self.views.mild(images_NCHW, views)
+        features, probabilities = zip(*(self._embed_one(x) for x in inputs), strict=True)
+        mean = partial(torch.mean, dim=0)
+        has_clusters = probabilities[0] is not None
+        return Embedding(mean(torch.stack(features)), mean(torch.stack(probabilities)) if has_clusters else None)
+
+    def _embed_one(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = self._encode(x_NCHW[None])
+        wanted = self.config.assignment
+        if wanted not in self.heads:
+            return features, None
+        logits = self._run_heads(features, self._path(wanted))[wanted]
+        return features, logits.float().softmax(-1)
+
+    def _path(self, name: str) -> list[str]:
+        path = [name]
+        while (source := self.config.heads[path[0]].input) != "features":
+            path.insert(0, source)
+        return path
+
+
+def _float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+@hookimpl
+def imcswav_components() -> list[type[Any]]:
+    """This module's component."""
+    return [MultiView]

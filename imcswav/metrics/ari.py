@@ -1,0 +1,22 @@
+"""Adjusted Rand index (Hubert & Arabie 1985)."""
+
+from __future__ import annotations
+
+from sklearn.metrics import adjusted_rand_score
+
+from imcswav.metrics import Metric, Scored
+from imcswav.plugins import hookimpl
+
+
+class ARI(Metric, name="ari"):
+    """Agreement on pairs of images, 0 expected by chance; at least −0.5."""
+
+    def __call__(self, scored: Scored) -> float:
+        """ARI in [−0.5, 1]."""
+        return float(adjusted_rand_score(scored.labels_N, scored.clusters_N))
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """What this module offers."""
+    return [ARI]

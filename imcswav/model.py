@@ -1,0 +1,142 @@
+"""Model: a learner (and clusterer) that assigns images; what a run leaves behind in ``model/``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from imcswav.clusterers import Array, Clusterer
+from imcswav.data import DataFacts
+from imcswav.errors import RunError
+from imcswav.files import write_atomically
+from imcswav.images import to_images
+from imcswav.learners import Embedding, Learner
+from imcswav.part import Part, dump_part
+
+FORMAT = 1
+BATCH = 500
+
+
+class Model:
+    """Assigns whole images to clusters: ``imcswav.load(run)``.
+
+    ``images`` below are anything that imcswav reads: paths, PIL images, arrays or tensors (N, H, W),
+    (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; they are resized as the training images were.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        facts: DataFacts,
+        clusters: int,
+        views: int = 1,
+        clusterer: Clusterer | None = None,
+    ) -> None:
+        self.learner, self.facts, self.clusters, self.views = learner, facts, clusters, views
+        self.clusterer = clusterer
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The trained backbone: normalised images (N, C, H, W) → features (N, F)."""
+        backbone: nn.Module = self.learner.get_submodule("backbone")
+        return backbone
+
+    def predict(self, images: Any) -> Array:
+        """Cluster of each image, int64 (N,) in 0 … K−1."""
+        return self.predict_proba(images).argmax(1)
+
+    def predict_proba(self, images: Any) -> Array:
+        """Probability of each cluster, float32 (N, K); raises DataError for images that can't be read."""
+        return self.assign(self.embed(self._read(images)))
+
+    def transform(self, images: Any) -> Array:
+        """Features of the backbone, float32 (N, F)."""
+        return _numpy(self.embed(self._read(images)).features)
+
+    def _read(self, images: Any) -> Tensor:
+        return to_images(images, size=self.facts.size, channels=self.facts.channels, resize=self.facts.resize)
+
+    @torch.no_grad()
+    def embed(self, images_NCHW: Tensor) -> Embedding:
+        """Features and probabilities of decoded uint8 images, in batches of a fixed size."""
+        device = next(self.learner.parameters()).device
+        parts = [self.learner.embed(batch.to(device), self.views) for batch in images_NCHW.split(BATCH)]
+        features = torch.cat([part.features.float() for part in parts])
+        known = [part.probabilities for part in parts if part.probabilities is not None]
+        return Embedding(features, torch.cat(known) if known else None)
+
+    def assign(self, embedding: Embedding) -> Array:
+        """Probabilities (N, K) by the clusterer where there is one, else by the learner's own head."""
+        if self.clusterer is not None:
+            return self.clusterer.predict_proba(_numpy(embedding.features)).astype(np.float32)
+        if embedding.probabilities is None:
+            raise RunError("Nothing in this model assigns clusters: its recipe has no classifier and no clusterer.")
+        return _numpy(embedding.probabilities)
+
+    def save(self, folder: Path) -> None:
+        """Write ``weights.safetensors`` and ``config.json``, each atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {f"learner.{k}": v.detach().cpu().contiguous() for k, v in self.learner.state_dict().items()}
+        if self.clusterer is not None:
+            state |= {f"clusterer.{key}": value.cpu().contiguous() for key, value in self.clusterer.state.items()}
+        config = {
+            "format": FORMAT,
+            "clusters": self.clusters,
+            "views": self.views,
+            "facts": dataclasses.asdict(self.facts),
+            "learner": dump_part(self.learner.config),
+            "clusterer": dump_part(self.clusterer.config) if self.clusterer else None,
+        }
+        write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
+        text = json.dumps(config, indent=2, default=str)
+        write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, run: str | Path, device: str | torch.device = "cpu") -> Model:
+        """Load from a run folder or its ``model/``; raises RunError when it isn't one."""
+        folder = Path(run)
+        folder = folder if (folder / "config.json").is_file() else folder / "model"
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            state = load_file(folder / "weights.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise RunError(
+                f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>)."
+            ) from error
+        if config.get("format") != FORMAT:
+            raise RunError(f"{folder} is of model format {config.get('format')}, this imcswav reads {FORMAT}; upgrade it.")
+        return cls._restore(config, state).to(device)
+
+    @classmethod
+    def _restore(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Model:
+        facts = DataFacts(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["facts"].items()})
+        settings = Part("learner").validate(config["learner"])
+        assert isinstance(settings, Learner.Config)
+        learner: Learner = settings.restored().build(facts=facts, clusters=config["clusters"])
+        learner.load_state_dict({k[len("learner.") :]: v for k, v in state.items() if k.startswith("learner.")})
+        clusterer: Clusterer | None = None
+        if config["clusterer"]:
+            clusterer = Part("clusterer").validate(config["clusterer"]).build(clusters=config["clusters"], seed=0)
+            assert clusterer is not None
+            clusterer.state = {k[len("clusterer.") :]: v for k, v in state.items() if k.startswith("clusterer.")}
+        return cls(learner.eval(), facts=facts, clusters=config["clusters"], views=config["views"], clusterer=clusterer)
+
+    def to(self, device: str | torch.device) -> Model:
+        """Move the network; returns self."""
+        self.learner.to(device)
+        return self
+
+
+def _numpy(x: Tensor) -> Array:
+    return x.detach().float().cpu().numpy()
+
+

@@ -1,0 +1,66 @@
+"""Assign files to the clusters of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imcswav.artefacts import write_csv
+from imcswav.errors import DataError, RunError
+from imcswav.images import decode_many, find_images
+from imcswav.model import Model
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How many rows were written where, and what was left out."""
+
+    rows: int
+    out: Path
+    skipped: Sequence[tuple[str, str]]
+    skipped_file: Path
+
+
+def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "cpu") -> Predicted:
+    """Write ``out`` (image, cluster, confidence), and beside it ``<out>.skipped.csv`` when a file can't be read.
+
+    Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
+    """
+    skipped_file = out.with_suffix(".skipped.csv")
+    for path in (out, skipped_file):
+        if path.exists():
+            raise RunError(f"{path} exists and is not overwritten; give another --out.")
+    if not out.parent.is_dir():
+        raise RunError(f"The folder {out.parent} for --out does not exist; make it first.")
+    model = Model.load(run, device)
+    paths = _expand(images)
+    facts = model.facts
+    decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
+    if not kept:
+        raise DataError(f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}.")
+    probabilities = model.assign(model.embed(decoded))
+    rows = [
+        (str(paths[i]), int(row.argmax()), f"{row.max():.4f}") for i, row in zip(kept, probabilities, strict=True)
+    ]
+    try:
+        write_csv(out, ("image", "cluster", "confidence"), rows)
+        if skipped:
+            write_csv(skipped_file, ("image", "reason"), skipped)
+    except OSError as error:
+        raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
+    return Predicted(len(rows), out, skipped, skipped_file)
+
+
+def _expand(images: Sequence[Path]) -> list[Path]:
+    paths: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            paths += find_images(path)
+        elif path.exists():
+            paths.append(path)
+        else:
+            raise DataError(f"There is no file or folder {path}; check the path.")
+    if not paths:
+        raise DataError(f"There are no images in {', '.join(map(str, images))}; give image files or a folder of them.")
+    return paths

@@ -1,0 +1,147 @@
+"""Run folders: ``runs/<recipe name>/<time>-<short id>/``, or a folder the user names. Never overwritten."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imcswav.errors import RunError
+from imcswav.files import write_atomically
+from imcswav.recipe import Recipe
+from imcswav.recipe_files import dump_recipe, load_recipe
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, recipe: Recipe, out: str | Path | None = None) -> RunFolder:
+        """Make the folder and write ``recipe.toml`` and ``environment.json``.
+
+        Raises RunError when ``out`` exists and isn't empty, or can't be written.
+        """
+        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        path = Path(out) if out is not None else Path("runs") / recipe.name / unique
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path)
+            run.write_text("recipe.toml", dump_recipe(recipe))
+            run.write_json("environment.json", environment(recipe.seed))
+        except OSError as error:
+            raise RunError(f"The run folder {path} can't be written: {error.strerror or error}; give another --out.") from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run; raises RunError when there is no ``recipe.toml``."""
+        folder = Path(path)
+        if not (folder / "recipe.toml").is_file():
+            raise RunError(f"{folder} is no run folder: it holds no recipe.toml; give a folder that `imcswav run` made.")
+        return cls(folder)
+
+    @classmethod
+    def latest_unfinished(cls, recipe: Recipe) -> RunFolder:
+        """The newest run of exactly this recipe under runs/ that has a checkpoint and no summary."""
+        folders = sorted((Path("runs") / recipe.name).glob("*/recipe.toml"), reverse=True)
+        text = dump_recipe(recipe)
+        for file in folders:
+            run = cls(file.parent)
+            if not run.finished and any(run.checkpoints.glob("step-*.pt")) and file.read_text(encoding="utf-8") == text:
+                return run
+        raise RunError(
+            f"There is no unfinished run of this recipe with a checkpoint under {Path('runs') / recipe.name}; "
+            f"leave --resume out to start one, or name the folder: imcswav resume RUN."
+        )
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """Folder of the exported model."""
+        return self.path / "model"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "summary.json").is_file()
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe of the run."""
+        return load_recipe(self.path / "recipe.toml")
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds; raises RunError for an unfinished run."""
+        try:
+            loaded: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path} has no readable summary.json ({error}); is the run finished?") from error
+        return loaded
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file atomically."""
+        write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON atomically."""
+        self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Versions, git commit of the working folder, hardware and seed: what a figure needs to be believed."""
+    import torch
+
+    from imcswav import __version__
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "imcswav": __version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda,
+        "git_commit": _git_commit(),
+        "command": sys.argv,
+        "seed": seed,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

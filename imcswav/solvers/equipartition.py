@@ -1,0 +1,52 @@
+"""Equipartition: balanced hard codes as an assignment problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from imcswav.plugins import hookimpl
+from imcswav.solvers import Solver
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Equipartition(Solver, name="equipartition"):
+    """One prototype for each image, prototype loads differing by at most one, with the largest total score.
+
+    Exact, and what Sinkhorn tends to for ε → 0. Solved on the host
+    (``scipy.optimize.linear_sum_assignment``), so it waits for the device once a step: meant for small
+    batches and for comparisons. Each process balances its own share of the batch. Scores must be finite.
+    """
+
+    def forward(self, scores_GBP: Tensor) -> Tensor:
+        """One-hot codes (G, B, P)."""
+        dtype = torch.promote_types(scores_GBP.dtype, torch.float32)
+        chosen_GB = np.stack([_assign(scores_BP) for scores_BP in scores_GBP.double().cpu().numpy()])
+        index_GB1 = torch.from_numpy(chosen_GB).to(scores_GBP.device).unsqueeze(2)
+        return torch.zeros_like(scores_GBP, dtype=dtype).scatter_(2, index_GB1, 1.0)
+
+
+def _assign(scores_BP: Array) -> Array:
+    """Prototype of each image.
+
+    Every prototype has ceil(B / P) places. Places left over go to fillers, which may only take a prototype's
+    last place; so each of its other places gets an image.
+    """
+    images, prototypes = scores_BP.shape
+    places = -(-images // prototypes)
+    fillers = np.full((prototypes * places - images, places * prototypes), -np.inf)
+    fillers[:, -prototypes:] = 0.0
+    table = np.concatenate([np.tile(scores_BP, (1, places)), fillers])
+    _, columns = linear_sum_assignment(table, maximize=True)
+    return np.asarray(columns[:images] % prototypes, dtype=np.int64)
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """What this module offers."""
+    return [Equipartition]

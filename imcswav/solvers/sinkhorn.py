@@ -1,0 +1,84 @@
+"""Sinkhorn–Knopp: balanced soft codes (Cuturi 2013, arXiv 1306.0895; as in SwAV, arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from imcswav.distributed import batch_max, batch_size, batch_sum
+from imcswav.errors import Problem, RecipeError
+from imcswav.plugins import hookimpl
+from imcswav.solvers import Solver
+
+
+class Sinkhorn(Solver, name="sinkhorn"):
+    """Scale the rows and columns of exp(scores / ε) in turn.
+
+    Each iteration gives every prototype its mass (1 / P, or the prior) first and every image 1 / B after
+    it, so that images are exact and prototypes nearly so; the codes are the result times B. Infinite scores
+    count as the largest finite score of their view.
+    """
+
+    class Config(Solver.Config):
+        epsilon: float = Field(0.05, gt=0)
+        """ε, the entropic regularisation: smaller gives harder codes."""
+        iterations: int = Field(3, ge=1)
+        """How often prototypes and images are scaled."""
+        prior: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
+        """Share of images for each prototype, one value each, scaled to sum 1; unset: the same for all."""
+
+    config: Config
+    prior: Tensor | None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        prior_P = None if config.prior is None else torch.tensor(config.prior)
+        self.register_buffer("prior", prior_P, persistent=False)  # a buffer moves with the model, once
+
+    def forward(self, scores_GBP: Tensor) -> Tensor:
+        """Codes (G, B, P), rows sum to 1; raises RecipeError when the prior's length is not P."""
+        dtype = torch.promote_types(scores_GBP.dtype, torch.float32)
+        with torch.autocast(scores_GBP.device.type, enabled=False):
+            return self._solve(scores_GBP.to(dtype) / self.config.epsilon)
+
+    def _solve(self, logits_GBP: Tensor) -> Tensor:
+        """Scaling vectors a (images) and b (prototypes) such that a · kernel · b has the wanted masses.
+
+        The kernel's rows have 1 as their largest entry, the true size being the start of a: equal to
+        exp(scores / ε), and no row can underflow.
+        """
+        mass_P = self._mass(logits_GBP)
+        infinite_GBP = logits_GBP == torch.inf
+        finite_G = logits_GBP.masked_fill(infinite_GBP, -torch.inf).amax((1, 2), keepdim=True)
+        top_G11 = batch_max(finite_G)
+        logits_GBP = logits_GBP.minimum(top_G11)
+        peaks_GB1 = logits_GBP.amax(2, keepdim=True)
+        kernel_GBP = (logits_GBP - peaks_GB1).exp_()
+        images_GB1 = (peaks_GB1 - top_G11).exp_()
+        tiny = torch.finfo(kernel_GBP.dtype).tiny
+        for _ in range(self.config.iterations):
+            loads_GP1 = batch_sum(kernel_GBP.mT @ images_GB1).clamp_min(tiny)  # a prototype no image is near
+            prototypes_GP1 = mass_P / loads_GP1
+            images_GB1 = 1 / (batch_size(kernel_GBP.shape[1]) * (kernel_GBP @ prototypes_GP1))
+        codes_GBP = kernel_GBP * prototypes_GP1.mT
+        return codes_GBP * (images_GB1 * batch_size(kernel_GBP.shape[1]))
+
+    def _mass(self, logits_GBP: Tensor) -> Tensor | float:
+        """Mass of each prototype: (P, 1), or one number for all."""
+        count = logits_GBP.shape[2]
+        if self.prior is None:
+            return 1 / count
+        if len(self.prior) != count:
+            message = f"the prior has {len(self.prior)} values, but there are {count} prototypes."
+            raise RecipeError("solver sinkhorn", [Problem("prior", message, "Give one value for each.")])
+        prior_P1 = self.prior.to(logits_GBP).unsqueeze(1)
+        return prior_P1 / prior_P1.sum()
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """What this module offers."""
+    return [Sinkhorn]

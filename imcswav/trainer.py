@@ -1,0 +1,198 @@
+"""The loop, and only the loop: it knows no method."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imcswav import checkpoint
+from imcswav.callbacks import Callback
+from imcswav.data import Batch, Data, mix
+from imcswav.errors import RunError
+from imcswav.learners import Learner
+from imcswav.recipe import Recipe
+from imcswav.runs import RunFolder
+from imcswav.schedules import Schedule
+from imcswav.step import Progress
+
+DATA, STEP = 1, 2
+"""Keys that keep the random streams of the data order and of the steps apart."""
+
+
+class Trainer:
+    """Trains a learner on data; ``fit`` is the loop.
+
+    ``step`` and ``epoch`` count what is finished. ``seconds`` and ``cpu_seconds`` (of this process) add up the
+    training time over all resumed parts, evaluation and callbacks left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        learner: Learner,
+        data: Data,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        callbacks: list[Callback],
+        run: RunFolder,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.settings, self.run, self.device = recipe, recipe.trainer, run, device
+        self.learner, self.data = learner, data
+        self.optimizer, self.schedule, self.callbacks = optimizer, schedule, callbacks
+        self.forward: nn.Module = learner
+        if self.settings.compile:
+            learner.compile()
+        self.steps_per_epoch = len(data.train) // self.settings.batch_size
+        self.steps = self.steps_per_epoch * self.settings.epochs
+        if self.settings.max_steps is not None:
+            self.steps = min(self.steps, self.settings.max_steps)
+        self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        self.step = self.epoch = 0
+        self.seconds = self.cpu_seconds = 0.0
+        self.interrupted = False
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+
+    def fit(self) -> None:
+        """Train to the end; Ctrl-C finishes the step, saves, and raises KeyboardInterrupt."""
+        try:
+            self.call("start")
+            with self._finish_step_on_interrupt():
+                while self.epoch < self.epochs:
+                    self._train_epoch()
+                    self.epoch += 1
+                    self.call("end_epoch")
+        finally:
+            self.call("close")
+
+    def _train_epoch(self) -> None:
+        self.learner.train()
+        start = self.step - self.epoch * self.steps_per_epoch
+        batches = self.data.batches(
+            self.epoch, seed=mix(self.recipe.seed, DATA), batch_size=self.settings.batch_size, start=start
+        )
+        for batch in batches:
+            if self.step >= self.steps:
+                return
+            with self._timed():
+                self._train_step(batch)
+                due = self.step % self.settings.log_every == 0 or self.step == self.steps
+                values = self._collect_logs() if due else None
+            if values is not None:
+                self.call("log", values)
+            if self.interrupted:
+                self.call("interrupt")
+                raise KeyboardInterrupt
+
+    def _train_step(self, batch: Batch) -> None:
+        progress = Progress(self.step, self.epoch, self.steps, self.steps_per_epoch)
+        factor = self.schedule.factor(progress)
+        for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = lr * factor
+        self.learner.before_step(progress)
+        with self._autocast():
+            scalars = self.forward(batch, progress, mix(self.recipe.seed, STEP, self.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        scalars["loss"].backward()
+        self.learner.before_update(progress)
+        if self.settings.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self.learner.parameters(), self.settings.clip_gradient)
+        self.optimizer.step()
+        self.learner.after_step(progress)
+        self.step += 1
+        self._add_logs(scalars)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @property
+    def precision(self) -> str:
+        """bf16 or fp32, "auto" resolved."""
+        if self.settings.precision != "auto":
+            return self.settings.precision
+        return "bf16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+    def _add_logs(self, scalars: dict[str, Tensor]) -> None:
+        for name, value in scalars.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        self._summed += 1
+
+    def _collect_logs(self) -> dict[str, float]:
+        """Means since the last call: the one place where the host waits for the device."""
+        means = (torch.stack([value.float() for value in self._sums.values()]) / self._summed).tolist()
+        values = dict(zip(self._sums, means, strict=True))
+        self._sums, self._summed = {}, 0
+        if not math.isfinite(values["loss"]):
+            raise RunError(
+                f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} is "
+                f"kept. Lower optimizer.lr, or set trainer.clip_gradient."
+            )
+        return values | {"lr": self.optimizer.param_groups[0]["lr"]}
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.seconds += time.perf_counter() - wall
+        self.cpu_seconds += time.process_time() - cpu
+
+    @contextlib.contextmanager
+    def _finish_step_on_interrupt(self) -> Iterator[None]:
+        """The first Ctrl-C asks the loop to stop after this step; the second stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of every callback, in the recipe's order."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *arguments)
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": checkpoint.generators(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
+        checkpoint.save(self.run.checkpoints, state, self.step)
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint of the run; raises RunError when there is none or it doesn't fit."""
+        state = checkpoint.load_latest(self.run.checkpoints)
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
+        checkpoint.restore_generators(state["generators"])
+        self.step, self.epoch = state["step"], state["epoch"]
+        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
