@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imcswav.api import RunResult as RunResult
-    from imcswav.api import evaluate as evaluate
     from imcswav.api import load as load
     from imcswav.api import resume as resume
     from imcswav.api import run as run
@@ -31,7 +30,6 @@ _HOMES = {
     "ImcswavError": "imcswav.errors",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",
-    "evaluate": "imcswav.api",
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",
     "load_recipe": "imcswav.recipe_files",

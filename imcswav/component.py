@@ -104,7 +104,7 @@ class Component:
         if own is None:
             parent = cls.Config
             own = type("Config", (parent,), {"__module__": cls.__module__, "__doc__": parent.__doc__})
-            cls.Config = own
+            cls.Config = own  # type: ignore[misc]
         elif "owner" in own.__dict__:
             raise PluginError(
                 f"{cls.__qualname__}: its Config already belongs to {own.owner.__qualname__}; "

@@ -28,7 +28,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from imcswav.errors import DataError
-from imcswav.pixels import Resize, eight_bits, fit, stack, to_channels
+from imcswav.pixels import Array, Resize, eight_bits, fit, stack, to_channels
 
 PIXEL_LIMIT = 100_000_000
 # formats Pillow names but can't decode by itself; EPS would start Ghostscript on a stranger's file
@@ -56,7 +56,7 @@ def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
             for name in files
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in wanted
         ]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    return sorted(found, key=Path.as_posix)
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -115,12 +115,12 @@ def to_images(
     """Many images as uint8 (N, C, S, S).
 
     ``images`` is an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or an iterable of what
-    ``decode`` takes. C is the last axis when that has length 1 or 3 and the second hasn't, else the second.
+    ``decode`` takes; ``stack`` in imcswav/pixels.py says how the axis of C is told.
     ``size=None`` keeps the shorter side, ``channels=None`` the channels. Raises DataError for anything else.
     """
     if isinstance(images, np.ndarray | Tensor):
         try:
-            batch_NCHW = to_channels(stack(images), channels)
+            batch_NCHW = to_channels(stack(images, channels), channels)
         except DataError as error:
             raise DataError(f"The {type(images).__name__} can't be taken as images: {error}.") from error
     elif isinstance(images, Iterable) and not isinstance(
@@ -156,7 +156,7 @@ def _decode(source: Any, size: int | None, channels: int | None, resize: Resize)
     elif isinstance(source, Image.Image):
         image_CHW = _from_pil(source, channels or 3)
     elif isinstance(source, np.ndarray | Tensor):
-        image_CHW = stack(source[None])[0]
+        image_CHW = _from_array(source, channels)
     else:
         raise DataError("it is neither a path, a PIL image, an array nor a tensor")
     image_CHW = to_channels(image_CHW[None], channels)[0]
@@ -172,7 +172,7 @@ def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
     if path.suffix.lower() == ".npy":
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is read before the check
         _check_limit(values.size, "values")
-        return stack(np.asarray(values)[None])[0]
+        return _from_array(np.asarray(values), channels)
     with open(path, "rb") as file:
         return _from_pil(_open(file, path.suffix.lower(), size), channels or 3)
 
@@ -199,6 +199,13 @@ def _open(file: BinaryIO, suffix: str, size: int | None) -> Image.Image:
 def _check_limit(count: int, what: str) -> None:
     if count > PIXEL_LIMIT:
         raise DataError(f"its {count:,} {what} are over the limit of {PIXEL_LIMIT:,}")
+
+
+def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
+    """Pixels (C, H, W) of one array."""
+    if values.ndim not in (2, 3):
+        raise DataError(f"the shape {tuple(values.shape)} is none of (H, W), (H, W, C) and (C, H, W)")
+    return stack(values[None], channels)[0]
 
 
 def _from_pil(image: Image.Image, channels: int) -> Tensor:

@@ -18,8 +18,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Resize = Literal["crop", "pad", "stretch"]
 
 
-def stack(images: Array | Tensor) -> Tensor:
-    """A stack of images as uint8 (N, C, H, W), a copy; raises DataError for what can't be images."""
+def stack(images: Array | Tensor, channels: int | None = None) -> Tensor:
+    """A stack of images as uint8 (N, C, H, W), a copy; raises DataError for what can't be images.
+
+    C is whichever of the second and the last axis has length ``channels``, else 1 or 3; the second when both
+    have, or neither.
+    """
     if isinstance(images, Tensor):
         images = images.detach().cpu()
         images = (images.float() if images.is_floating_point() else images).numpy()
@@ -28,11 +32,20 @@ def stack(images: Array | Tensor) -> Tensor:
         raise DataError(f"the shape {shape} is none of (N, H, W), (N, H, W, C) and (N, C, H, W)")
     if images.ndim == 3:
         images = images[:, None]
-    elif shape[3] in (1, 3) and shape[1] not in (1, 3):
+    elif _channels_last(shape, channels):
         images = images.transpose(0, 3, 1, 2)
-    elif shape[1] not in (1, 3) and shape[1] > min(shape[2:]):
-        raise DataError(f"it is unclear which axis of the shape {shape} holds channels; give (N, C, H, W)")
     return torch.from_numpy(eight_bits(images))
+
+
+def _channels_last(shape: tuple[int, ...], channels: int | None) -> bool:
+    for usual in ((channels,), (1, 3)):
+        if shape[1] in usual or shape[3] in usual:
+            return shape[1] not in usual
+    if shape[1] > min(shape[2:]):
+        raise DataError(
+            f"it is unclear which axis of the shape {shape} holds the channels; give (N, C, H, W)"
+        )
+    return False
 
 
 def eight_bits(values: Array) -> Array:

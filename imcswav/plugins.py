@@ -98,12 +98,13 @@ def registry() -> Registry:
     for module in _builtin_modules():
         for cls in _offered(manager, module, "imcswav"):
             found.add(cls, "imcswav")
-    for entry in _allowed(list(entry_points(group="imcswav"))):
+    for entry in _allowed(list(entry_points(group="imcswav")), found.broken):
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
         try:
             offered = _offered(manager, entry.load(), origin)
-        except Exception as error:  # whatever a stranger's module raises must not stop the other commands
-            found.broken.append(f"Plugin {origin} can't be loaded: {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:  # a stranger's module must not stop the other commands
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            found.broken.append(f"Plugin {origin} can't be loaded: {reason.rstrip('.')}.")
             continue
         for cls in offered:
             found.add(cls, origin)  # a clash raises: silently preferring one of two would change results
@@ -135,10 +136,17 @@ def _builtin_modules() -> Iterator[ModuleType]:
                 yield module
 
 
-def _allowed(entries: list[EntryPoint]) -> list[EntryPoint]:
-    """IMCSWAV_PLUGINS: unset = all, empty = none, else entry-point or package names with commas."""
+def _allowed(entries: list[EntryPoint], broken: list[str]) -> list[EntryPoint]:
+    """IMCSWAV_PLUGINS: unset = all, empty = none, else entry-point or package names with commas.
+
+    A name that nothing installed answers to is added to ``broken``.
+    """
+    entries = sorted(entries, key=lambda entry: entry.name)
     wanted = os.environ.get("IMCSWAV_PLUGINS")
     if wanted is None:
-        return sorted(entries, key=lambda entry: entry.name)
+        return entries
     names = {name.strip() for name in wanted.split(",")} - {""}
-    return [entry for entry in entries if entry.name in names or (entry.dist and entry.dist.name in names)]
+    known = {entry: {entry.name, *([entry.dist.name] if entry.dist else [])} for entry in entries}
+    absent = sorted(names.difference(*known.values()))
+    broken += [f"Plugin {name}, named in IMCSWAV_PLUGINS, is not installed." for name in absent]
+    return [entry for entry in entries if known[entry] & names]

@@ -79,7 +79,7 @@ class Recipe(Settings):
     """Fitted on the features after training; its clusters then are the run's. Unset: the learner's own."""
     trainer: TrainerSettings = TrainerSettings()
     predict: PredictSettings = PredictSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     callbacks: dict[str, Annotated[Component.Config, Part("callback")]] = Field(default_factory=dict)
     """By name; the usual five are there unless ``enabled = false``."""
 

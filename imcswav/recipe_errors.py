@@ -140,7 +140,7 @@ def _problem(path: Path, name: Path, errors: list[Any]) -> Problem:
         message, value = "is missing.", None
     elif kind == "unknown_key":
         table, known = first["ctx"]["table"], first["ctx"]["known"]
-        if name != path:  # the learner got what the recipe doesn't know
+        if name != path and len(path) == 2:  # the learner got what the recipe doesn't know
             table, known = f"the recipe or of {table}", [*Recipe.model_fields, *known]
         message = f"is no setting of {table}."
         remedy = did_you_mean(str(path[-1]), known)
@@ -153,10 +153,9 @@ def _problem(path: Path, name: Path, errors: list[Any]) -> Problem:
 
 
 def _rule(error: Any) -> str | None:
-    template = _RULES.get(error["type"])
+    template, context = _RULES.get(error["type"]), error.get("ctx", {})
     if template is not None:
-        return template.format_map(error.get("ctx", {}))
-    context = error.get("ctx", {})
+        return template.format_map({key: _bound(value) for key, value in context.items()})
     if error["type"] in ("too_short", "too_long"):
         bound = (
             f"at least {context['min_length']}"
@@ -165,6 +164,10 @@ def _rule(error: Any) -> str | None:
         )
         return f"{context['field_type'].lower()} of {bound} entries"
     return None
+
+
+def _bound(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def _meant(value: Any, rules: list[str]) -> str:

@@ -107,35 +107,34 @@ def apply(tables: dict[str, Any], overrides: Sequence[Override]) -> list[Problem
 
 
 def _apply(tables: dict[str, Any], override: Override) -> Problem | None:
-    *parents, last = override.path
+    path = override.path
     at: Any = tables
-    if len(override.path) > DEPTH:
-        return _misfit(override.path[:3], f"is followed by more than {DEPTH} keys.", None)
-    for place, step in enumerate(parents):
+    if len(path) > DEPTH:
+        return _misfit(path[:3], f"is followed by more than {DEPTH} keys.", None)
+    for place, step in enumerate(path):
         key = _index(at, step)
         if key is None:
-            return _out_of_range(at, override.path[: place + 1])
-        inside = at.get(key, _REMOVED) if isinstance(at, dict) else at[key]
-        if inside is _REMOVED:
-            inside = {}
-        elif isinstance(inside, str):
-            inside = {"name": inside}
-        elif not isinstance(inside, dict | list):
-            path = override.path[: place + 1]
-            return _misfit(path, f"is {short(inside)} and has no '{override.path[place + 1]}'.", inside)
-        at[key] = inside
-        at = inside
-    key = _index(at, last)
-    if key is None:
-        return _out_of_range(at, override.path)
-    if key == "name" and parents and isinstance(at, dict):
-        renamed = merge(dict(at), {"name": override.value}, tuple(parents))
+            return _out_of_range(at, path[: place + 1])
+        old = at.get(key, _REMOVED) if isinstance(at, dict) else at[key]
+        if place == len(path) - 1:
+            _put(at, key, old, override)
+            break
+        if old is _REMOVED or isinstance(old, str):
+            at[key] = {} if old is _REMOVED else {"name": old}
+        elif not isinstance(old, dict | list):
+            return _misfit(path[: place + 1], f"is {short(old)} and has no '{path[place + 1]}'.", old)
+        at = at[key]
+    return None
+
+
+def _put(at: Any, key: str | int, old: Any, override: Override) -> None:
+    parent = override.path[:-1]
+    if key == "name" and parent and override.value is not _REMOVED:
+        renamed = merge(dict(at), {"name": override.value}, parent)
         at.clear()
         at.update(renamed)
-        return None
-    old = at.get(key, _REMOVED) if isinstance(at, dict) else at[key]
-    at[key] = merge(old, override.value, override.path)
-    return None
+    else:
+        at[key] = merge(old, override.value, override.path)
 
 
 def _index(at: Any, key: str | int) -> str | int | None:

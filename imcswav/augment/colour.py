@@ -95,7 +95,7 @@ def blend(x_CMQ: Tensor, kind_M: Tensor, factors_3M: Tensor) -> Tensor:
     mean_M = grey_MQ.mean(-1) * torch.where(kind_M == CONTRAST, rest_M, 0.0)
     share_M = torch.where(kind_M == SATURATION, rest_M, 0.0)
     reference_MQ = grey_MQ.mul_(share_M[:, None]).add_(mean_M[:, None])
-    return torch.addcmul(reference_MQ, x_CMQ, factor_M[:, None]).clamp_(0, 255)
+    return x_CMQ.mul_(factor_M[:, None]).add_(reference_MQ).clamp_(0, 255)
 
 
 def grey(x_CMQ: Tensor) -> Tensor:
@@ -130,8 +130,9 @@ def shift_hue(x_3MQ: Tensor, shift_M: Tensor) -> Tensor:
 
 def to_grey(x_3MQ: Tensor, on_M: Tensor) -> Tensor:
     """Replace the samples where ``on_M`` (bool) by their grey values."""
+    grey_MQ = grey(x_3MQ).mul_(on_M[:, None])
     keep_M = (~on_M).float()
-    return torch.addcmul(grey(x_3MQ) * on_M[:, None], x_3MQ, keep_M[:, None])
+    return x_3MQ.mul_(keep_M[:, None]).add_(grey_MQ)
 
 
 def solarize(x_CMQ: Tensor, on_M: Tensor) -> Tensor:

@@ -101,9 +101,9 @@ def resized_crop(images_BCHW: Tensor, boxes: Boxes, size: int) -> Tensor:
     views = boxes.top.shape[1]
     rows_BvSH = resize_weights(boxes.top, boxes.height, height, size)
     cols_BvSW = resize_weights(boxes.left, boxes.width, width, size, boxes.flip)
-    # image rows first, so that one product serves all crops of an image and nothing is copied in between
-    lines_BHX = images_BCHW.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
-    part = torch.bmm(rows_BvSH.flatten(1, 2), lines_BHX).view(batch * views, size * channels, width)
-    crops = torch.bmm(part, cols_BvSW.flatten(0, 1).mT).view(batch * views, size, channels, size)
-    planes = crops.new_empty(channels, batch * views, size, size)
-    return torch.round(crops.permute(2, 0, 1, 3), out=planes).flatten(2)
+    rows, cols = rows_BvSH.flatten(1, 2), cols_BvSW.flatten(0, 1).mT
+    planes = torch.empty(channels, batch * views, size, size, device=images_BCHW.device)
+    # channel by channel nothing needs to be transposed, and one product of rows serves all crops of an image
+    for channel, image_BHW in enumerate(images_BCHW.float().unbind(1)):
+        planes[channel] = torch.bmm(torch.bmm(rows, image_BHW).view(batch * views, size, width), cols)
+    return planes.round_().flatten(2)

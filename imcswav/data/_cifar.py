@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,10 +37,14 @@ class CifarConfig(Data.Config):
 
     def facts(self) -> DataFacts:
         """50,000 RGB images of 32 × 32; raises DataError when they are missing and must not be downloaded."""
-        folder = Path(self.root).expanduser() / self.torchvision_class().base_folder
+        folder = self.folder() / self.torchvision_class().base_folder
         if not self.download and not folder.is_dir():
             raise self.missing(f"{folder} is not there and download is off")
         return DataFacts(50_000, 3, 32, self.classes(), self.mean, self.std)
+
+    def folder(self) -> Path:
+        """The root with "~" replaced."""
+        return Path(os.path.expanduser(self.root))
 
     def torchvision_class(self) -> Any:
         """The class of torchvision that reads the files."""
@@ -76,9 +81,9 @@ class Cifar(Data):
         return targets_N
 
     def _split(self, *, train: bool) -> Split:
-        root = Path(self.config.root).expanduser()
+        reader = self.config.torchvision_class()
         try:
-            source = self.config.torchvision_class()(root, train=train, download=self.config.download)
+            source = reader(self.config.folder(), train=train, download=self.config.download)
         except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise self.config.missing(f"{type(error).__name__}: {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any, Self
@@ -26,8 +27,8 @@ class ArrayData(Data, name="array"):
     """One split from memory; build with ``ArrayData.of(images)``.
 
     ``data`` is an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8 or floats in [0, 1]; a
-    list of paths, PIL images or arrays; or a torch Dataset. Items of the last two may be pairs (image, label):
-    integer labels then are ground truth, as are ``labels``. Raises DataError for anything else.
+    list of paths, PIL images or arrays; or a torch Dataset. Items of the last two may be pairs (image,
+    label): integer labels then are ground truth, as are ``labels``. Raises DataError for anything else.
     """
 
     class Config(Data.Config):
@@ -61,22 +62,20 @@ class ArrayData(Data, name="array"):
         return built
 
     def _split(self, data: Any, labels: Any) -> Split:
-        sizes: dict[str, Any] = self.config.model_dump()
         found: list[Any] = []
-        if (
-            isinstance(data, list | tuple)
-            and data
-            and all(isinstance(item, str | os.PathLike) for item in data)
-        ):
-            return self._from_paths(data, labels)
-        source = _images(data, found) if isinstance(data, list | tuple | Dataset) else data
-        images_NCHW = to_images(source, **sizes)
+        if isinstance(data, list | tuple | Dataset):
+            items = _images(data, found)
+            first = list(itertools.islice(items, 1))
+            data = itertools.chain(first, items)
+            if _all_paths(first):  # paths are small: they can be looked at together, and read in parallel
+                data = list(data)
+                if _all_paths(data):
+                    return self._from_paths(data, _truth(labels, found, len(data)))
+        images_NCHW = to_images(data, **self.config.model_dump())
         names = [str(index) for index in range(len(images_NCHW))]
-        if labels is None and len(found) == len(names) and all(map(_whole, found)):
-            labels = [int(label) for label in found]
-        return Split(images_NCHW, names, _labels(labels, len(names)))
+        return Split(images_NCHW, names, _truth(labels, found, len(names)))
 
-    def _from_paths(self, paths: Any, labels: Any) -> Split:
+    def _from_paths(self, paths: Any, truth_N: Tensor | None) -> Split:
         size, channels = self.config.size or FILE_SIZE, self.config.channels or 3
         images_NCHW, kept, skipped = decode_many(
             paths, size=size, channels=channels, resize=self.config.resize
@@ -84,10 +83,8 @@ class ArrayData(Data, name="array"):
         self.skipped = skipped
         if not kept:
             raise DataError(f"None of {len(paths)} files can be read ({skipped[0][0]}: {skipped[0][1]}).")
-        truth_N = _labels(labels, len(paths))
-        return Split(
-            images_NCHW, [printable(paths[i]) for i in kept], None if truth_N is None else truth_N[kept]
-        )
+        names = [printable(paths[index]) for index in kept]
+        return Split(images_NCHW, names, None if truth_N is None else truth_N[kept])
 
 
 def _images(items: Any, labels: list[Any]) -> Iterator[Any]:
@@ -102,13 +99,20 @@ def _images(items: Any, labels: list[Any]) -> Iterator[Any]:
             yield item
 
 
+def _all_paths(items: list[Any]) -> bool:
+    return bool(items) and all(isinstance(item, str | os.PathLike) for item in items)
+
+
 def _whole(label: Any) -> bool:
     if isinstance(label, Tensor | np.ndarray) and label.ndim == 0:
         label = label.item()
     return isinstance(label, int | np.integer)
 
 
-def _labels(labels: Any, count: int) -> Tensor | None:
+def _truth(labels: Any, found: list[Any], count: int) -> Tensor | None:
+    """The labels handed over, else those ``found`` beside the images when every image has a whole number."""
+    if labels is None and len(found) == count and all(map(_whole, found)):
+        labels = [int(label) for label in found]
     if labels is None:
         return None
     values = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)

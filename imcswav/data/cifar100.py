@@ -1,7 +1,7 @@
 """CIFAR-100, with its 100 fine or 20 coarse classes (CIFAR-100/20).
 
-Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. The coarse classes are
-those of https://www.cs.toronto.edu/~kriz/cifar.html, spelt and ordered as in the data set's own file of names.
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. The coarse classes:
+https://www.cs.toronto.edu/~kriz/cifar.html, spelt and ordered as in the data set's own file of names.
 """
 
 from __future__ import annotations

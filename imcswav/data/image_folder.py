@@ -8,6 +8,7 @@ Class folders serve evaluation only: which images are taken, and how, never depe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,19 +60,23 @@ class ImageFolder(Data, name="image_folder"):
                 len(train.paths), self.channels, self.size, class_names(train, test), resize=self.resize
             )
 
+        def folder(self) -> Path:
+            """The root with "~" replaced."""
+            return Path(os.path.expanduser(self.root))
+
         def listings(self) -> tuple[Listing, Listing | None]:
             """The training and the test files, nothing decoded; raises DataError as ``facts``."""
-            root = Path(self.root).expanduser()
-            if not root.exists():
+            root = self.folder()
+            if not os.path.exists(root):  # os.path: without permission to look, this is False and no error
                 raise DataError(
-                    f"The image folder '{root}' does not exist; set data.root to an existing folder "
-                    f"(a relative path starts at {Path.cwd()})."
+                    f"The image folder '{root}' does not exist or can't be reached; set data.root to an existing "
+                    f"folder (a relative path starts at {Path.cwd()})."
                 )
-            if not root.is_dir():
+            if not os.path.isdir(root):
                 raise DataError(f"'{root}' is a file; set data.root to the folder that holds the images.")
-            if self.splits == "none" or not (root / "train").is_dir():
+            if self.splits == "none" or not os.path.isdir(root / "train"):
                 return self._thin(self._list(root)), None
-            tests = [root / name for name in ("test", "val") if (root / name).is_dir()]
+            tests = [root / name for name in ("test", "val") if os.path.isdir(root / name)]
             return self._thin(self._list(root / "train")), self._list(tests[0]) if tests else None
 
         def _list(self, folder: Path) -> Listing:
@@ -102,23 +107,23 @@ class ImageFolder(Data, name="image_folder"):
         train, test = self.config.listings()
         self.resize = self.config.resize
         self.class_names = class_names(train, test)
-        self.train = self._read(train)
-        self.test = self._read(test) if test else None
+        self.train = self._read(train, least=2)
+        self.test = self._read(test, least=1) if test else None
         self.measure()
 
-    def _read(self, listing: Listing) -> Split:
+    def _read(self, listing: Listing, least: int) -> Split:
         settings = self.config
         images_NCHW, kept, skipped = decode_many(
             listing.paths, size=settings.size, channels=settings.channels, resize=settings.resize
         )
         self.skipped = [*self.skipped, *skipped]
-        if len(kept) < 2:
+        if len(kept) < least:
             example = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
             raise DataError(
                 f"Only {len(kept)} of {len(listing.paths)} images in '{listing.folder}' can be read{example};"
-                f" at least two are needed."
+                f" at least {least} must be."
             )
-        root = Path(settings.root).expanduser()
+        root = settings.folder()
         names = [printable(listing.paths[index].relative_to(root)) for index in kept]
         return Split(images_NCHW, names, self._labels(listing, kept))
 

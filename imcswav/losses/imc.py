@@ -16,14 +16,15 @@ from imcswav.step import Step
 class IMC(Loss, name="imc"):
     """Mutual information between clusters and prototypes, and a penalty on large logits.
 
-    For each ordered pair (a, b) of views the joint of cluster and prototype is J = softmax(y_a)ᵀ
-    softmax(u_b / τ) over its sum, with marginals J_y and J_u. The loss is the mean over pairs of −Σ J log(J
-    / J_u) + β Σ J_y log J_y = H(Y|U) − β H(Y), in nats, plus penalty · mean over images and views of Σ_k
-    max(|y_k| − threshold, 0).
+    For each ordered pair (a, b) of views, the joint of cluster and prototype is
 
-    The scores carry no gradient. At least float32, autocast or not. First-order gradients only: see
-    ``_pairs``. Logs ``imc/effective_clusters``, exp of the views' mean H(Y): K when all clusters are used
-    alike.
+        J = softmax(y_a)ᵀ softmax(u_b / τ) over its sum, with marginals J_y and J_u,
+
+    and the loss is the mean over pairs of −Σ J log(J / J_u) + β Σ J_y log J_y = H(Y|U) − β H(Y), in nats,
+    plus ``penalty`` times the mean over images and views of Σ_k max(|y_k| − threshold, 0).
+
+    The scores carry no gradient. At least float32, autocast or not. First-order gradients only: ``_pairs``.
+    Logs ``imc/effective_clusters``, exp of the views' mean H(Y): K when all clusters are used alike.
     """
 
     class Config(Loss.Config):
@@ -45,8 +46,8 @@ class IMC(Loss, name="imc"):
     def forward(self, step: Step) -> Tensor:
         """The scalar loss over the views that each of the two heads saw."""
         logits_VBK, scores_VBP = step[self.config.logits], step[self.config.scores].detach()
-        logits_VBK = logits_VBK.to(torch.promote_types(logits_VBK.dtype, torch.float32))
-        scores_VBP = scores_VBP.to(logits_VBK.dtype)
+        dtype = torch.promote_types(torch.promote_types(logits_VBK.dtype, scores_VBP.dtype), torch.float32)
+        logits_VBK, scores_VBP = logits_VBK.to(dtype), scores_VBP.to(dtype)
         with torch.autocast(logits_VBK.device.type, enabled=False):  # in bf16 the gradient would be 8 % off
             return self._pairs(logits_VBK, scores_VBP, step.logs) + self._excess(logits_VBK)
 
