@@ -143,6 +143,16 @@ def to_images(
     return torch.cat([fit(chunk, side, resize) for chunk in torch.split(batch_NCHW, 1024)])
 
 
+def shorter_side(path: Path) -> int | None:
+    """Pixels of an image's shorter side, from its header alone; None when it can't be read."""
+    try:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return min(_open(file, path.suffix.lower(), None).size)
+    except Exception:  # as in decode; the file is named later, when it is to be decoded
+        return None
+
+
 def physical_memory() -> float:
     """Bytes of main memory, infinite where the system doesn't tell."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

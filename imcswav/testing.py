@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from imcswav import plugins
 from imcswav.component import KINDS, Component
-from imcswav.contract import CHECKS, Broken, require
+from imcswav.contract import CHECKS, RuleError, require
 from imcswav.heads import ReadsHead
 from imcswav.part import Part, dump_part
 from imcswav.recipe_errors import problems_of
@@ -31,8 +31,9 @@ from imcswav.recipe_errors import problems_of
 def check_component(cls: type[Component], settings: Mapping[str, Any] | None = None, **runtime: Any) -> None:
     """Raise AssertionError, naming the component and the rule, unless ``cls`` keeps the contract.
 
-    ``settings`` are given where a required setting has no obvious least value. ``runtime`` replaces the values
-    a component of this kind is built from and tried on (``clusters``, ``channels``, ``step`` for a loss …).
+    ``settings`` are given where a required setting has no obvious least value. ``runtime`` replaces the
+    values a component of this kind is built from and tried on (``clusters``, ``channels``, ``step`` for a
+    loss …).
     """
     label = f"{getattr(cls, 'kind', '') or 'component'} '{getattr(cls, 'name', '') or cls.__name__}'"
     with _rule(label, "is a Component with a kind and a name"):
@@ -57,7 +58,7 @@ def check_component(cls: type[Component], settings: Mapping[str, Any] | None = N
 def _rule(label: str, text: str) -> Iterator[None]:
     try:
         yield
-    except Broken as broken:
+    except RuleError as broken:
         raise AssertionError(
             f"{label} breaks the rule: {text}" + (f" ({broken})" if str(broken) else "")
         ) from None
@@ -75,7 +76,7 @@ def _identity(cls: type[Component]) -> None:
 
 
 def _config(cls: type[Component]) -> None:
-    base = next(parent for parent in reversed(cls.__mro__) if getattr(parent, "kind", "") == cls.kind)
+    base: Any = next(parent for parent in reversed(cls.__mro__) if getattr(parent, "kind", "") == cls.kind)
     rules = cls.Config.model_config
     require(issubclass(cls.Config, base.Config), f"class Config({base.__name__}.Config)")
     require(cls.Config.owner is cls, f"it belongs to {cls.Config.owner.__qualname__}")
@@ -90,7 +91,7 @@ def _configured(cls: type[Component], settings: Mapping[str, Any] | None) -> Any
         problems = "; ".join(map(str, problems_of(error)))
         required = [name for name, setting in cls.Config.model_fields.items() if setting.is_required()]
         hint = f"; pass settings= with {', '.join(required)}" if required else ""
-        raise Broken(f"{problems}{hint}") from None
+        raise RuleError(f"{problems}{hint}") from None
 
 
 def _round_trip(cls: type[Component], config: Any) -> None:
@@ -105,7 +106,7 @@ def _round_trip(cls: type[Component], config: Any) -> None:
 
 def minimal_settings(model: type[BaseModel]) -> dict[str, Any]:
     """The least value of every required setting that has an obvious one."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, setting in model.model_fields.items():
         if setting.is_required():
             value = _least(setting.annotation, setting.metadata)

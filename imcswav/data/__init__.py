@@ -125,6 +125,14 @@ class Data(Component, kind="data"):
             yield Batch(images.index_select(0, index), index)
 
 
+def blind_subset(count: int, limit: int | None) -> list[int]:
+    """At most ``limit`` of ``count`` positions, ascending, always the same ones and drawn blind to classes."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    return sorted(order[:limit].tolist())
+
+
 def mix(seed: int, *keys: int) -> int:
     """A 63-bit seed from several integers (splitmix64), so that nearby keys give unrelated draws."""
     state = seed & 0xFFFFFFFFFFFFFFFF

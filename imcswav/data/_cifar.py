@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from imcswav.data import Data, DataFacts, Split
+from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.errors import DataError
 
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -31,16 +31,19 @@ class CifarConfig(Data.Config):
     download: bool = True
     """Fetch the archive into ``root`` when it isn't there."""
 
+    limit: int | None = Field(None, ge=2)
+    """Train on this many images, drawn evenly and always the same ones."""
+
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the labels."""
         raise NotImplementedError
 
     def facts(self) -> DataFacts:
-        """50,000 RGB images of 32 × 32; raises DataError when they are missing and must not be downloaded."""
+        """50,000 (or ``limit``) RGB images of 32 × 32; raises DataError when they are missing and must not be downloaded."""
         folder = self.folder() / self.torchvision_class().base_folder
         if not self.download and not folder.is_dir():
             raise self.missing(f"{folder} is not there and download is off")
-        return DataFacts(50_000, 3, 32, self.classes(), self.mean, self.std)
+        return DataFacts(min(50_000, self.limit or 50_000), 3, 32, self.classes(), self.mean, self.std)
 
     def folder(self) -> Path:
         """The root with "~" replaced."""
@@ -87,6 +90,6 @@ class Cifar(Data):
         except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise self.config.missing(f"{type(error).__name__}: {reason}") from error
-        images_NCHW = torch.from_numpy(np.ascontiguousarray(source.data.transpose(0, 3, 1, 2)))
-        names = [str(index) for index in range(len(images_NCHW))]
-        return Split(images_NCHW, names, self.labels(torch.tensor(source.targets)))
+        chosen = blind_subset(len(source.data), self.config.limit if train else None)
+        images_NCHW = torch.from_numpy(np.ascontiguousarray(source.data[chosen].transpose(0, 3, 1, 2)))
+        return Split(images_NCHW, [str(index) for index in chosen], self.labels(torch.tensor(source.targets)[chosen]))

@@ -18,11 +18,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from imcswav.data import Data, DataFacts, Split
+from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.errors import DataError
-from imcswav.images import decode_many, find_images, printable
+from imcswav.images import decode_many, find_images, printable, shorter_side
 from imcswav.pixels import Resize
 from imcswav.plugins import hookimpl
+
+SIZE_SAMPLE, SIZE_LIMIT = 100, 64
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class ImageFolder(Data, name="image_folder"):
     class Config(Data.Config):
         root: str = Field(min_length=1)
         """The folder; "~" is your home, and a relative path starts at the working directory."""
-        size: int = Field(64, ge=8, le=1024)
-        """Side in pixels to which every image is brought."""
+        size: int | None = Field(None, ge=8, le=1024)
+        """Side in pixels to which every image is brought; unset: the smallest shorter side in a sample, at most 64."""
         channels: int = Field(3, ge=1, le=64)
         """3 (colour) or 1 (grey) from any format; another number reads ``.npy`` files of shape (H, W, C)."""
         resize: Resize = "crop"
@@ -56,9 +58,16 @@ class ImageFolder(Data, name="image_folder"):
         def facts(self) -> DataFacts:
             """From the listing alone, unreadable files included; raises DataError when there are no files."""
             train, test = self.listings()
-            return DataFacts(
-                len(train.paths), self.channels, self.size, class_names(train, test), resize=self.resize
-            )
+            side = self.side(train)
+            return DataFacts(len(train.paths), self.channels, side, class_names(train, test), resize=self.resize)
+
+        def side(self, train: Listing) -> int:
+            """``size``, or what a sample of the files' headers suggests."""
+            if self.size is not None:
+                return self.size
+            sample = train.paths[:: max(1, len(train.paths) // SIZE_SAMPLE)]
+            sides = [side for path in sample if (side := shorter_side(path)) is not None]
+            return max(8, min([SIZE_LIMIT, *sides]))
 
         def folder(self) -> Path:
             """The root with "~" replaced."""
@@ -93,10 +102,7 @@ class ImageFolder(Data, name="image_folder"):
 
         def _thin(self, full: Listing) -> Listing:
             """At most ``limit`` files, drawn blind to classes: ground truth must not shape training."""
-            if self.limit is None or self.limit >= len(full.paths):
-                return full
-            order = torch.randperm(len(full.paths), generator=torch.Generator().manual_seed(0))
-            chosen = sorted(order[: self.limit].tolist())
+            chosen = blind_subset(len(full.paths), self.limit)
             classes = full.classes and [full.classes[index] for index in chosen]
             return Listing(full.folder, [full.paths[index] for index in chosen], classes)
 
@@ -107,14 +113,15 @@ class ImageFolder(Data, name="image_folder"):
         train, test = self.config.listings()
         self.resize = self.config.resize
         self.class_names = class_names(train, test)
-        self.train = self._read(train, least=2)
-        self.test = self._read(test, least=1) if test else None
+        side = self.config.side(train)
+        self.train = self._read(train, side, least=2)
+        self.test = self._read(test, side, least=1) if test else None
         self.measure()
 
-    def _read(self, listing: Listing, least: int) -> Split:
+    def _read(self, listing: Listing, side: int, least: int) -> Split:
         settings = self.config
         images_NCHW, kept, skipped = decode_many(
-            listing.paths, size=settings.size, channels=settings.channels, resize=settings.resize
+            listing.paths, size=side, channels=settings.channels, resize=settings.resize
         )
         self.skipped = [*self.skipped, *skipped]
         if len(kept) < least:

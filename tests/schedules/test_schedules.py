@@ -36,6 +36,12 @@ def test_milestones_fall_on_epochs_at_any_length(epochs: int, per_epoch: int) ->
         assert around == [before, before / 2]
 
 
+def test_a_milestone_is_rounded_to_a_step() -> None:
+    assert 0.29 * 100 < 29  # in floating point
+    got = factors(MultiStep.create(milestones=[0.29], gamma=0.5), 100)
+    assert got[28:30] == [1.0, 0.5]
+
+
 @pytest.mark.parametrize("milestones", [[0.0], [1.0], [0.5, 0.5], [0.6, 0.3]])
 def test_bad_milestones(milestones: list[float]) -> None:
     with pytest.raises(ValueError, match="milestones"):
