@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from imcswav.data.array import ArrayData
 from imcswav.errors import Problem, RecipeError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
+from imcswav.part import dump_part
+from imcswav.recipe import Recipe
 from imcswav.recipe_files import load_recipe, placed
 from imcswav.runs import RunFolder
 from imcswav.trainer import Trainer
@@ -44,18 +47,16 @@ def run(
     ``recipe`` is a TOML file, the name of a shipped recipe, or tables; ``overrides`` are "a.b=c" or a mapping of
     dotted paths; ``out`` an empty or new folder (default ``runs/<name>/<time>-<id>``). ``data``: images in place of
     the recipe's: an array (N, H, W), (N, H, W, C) or (N, C, H, W), a list of paths or PIL images, a torch Dataset
-    whose items are images or (image, label) pairs, or a built Data component. Labels only score.
+    whose items are images or (image, label) pairs, or a built Data component. Labels only score. Settings of the "array" data (size, channels,
+    resize) are overrides: ``{"data.size": 32}``.
     ``warn`` is called with each warning; by default it becomes a Python warning.
 
     Raises RecipeError with all problems at once, DataError, RunError; KeyboardInterrupt after saving.
     """
-    images = _as_data(data)
-    if images is not None:
-        name = type(images).name
-        overrides = {**overrides, "data.name": name} if isinstance(overrides, Mapping) else [*overrides, f"data.name={name}"]
+    overrides = _with_data(overrides, data)
     loaded = load_recipe(recipe, overrides)
     try:
-        trainer, problems = build_run(loaded, out=out, data=images)
+        trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
     except RecipeError as error:
         raise RecipeError(error.source, placed(error.problems, recipe, overrides)) from error
     for problem in placed(problems, recipe, overrides):
@@ -68,7 +69,7 @@ def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunR
     folder = RunFolder.open(run)
     if folder.finished:
         return RunResult(folder.path, folder.summary())
-    return _complete(restore_run(folder, device=device, data=_as_data(data)))
+    return _complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
 
 
 def load(run: str | Path, device: str = "cpu") -> Model:
@@ -80,7 +81,7 @@ def evaluate(run: str | Path, device: str = "cpu", data: Any = None) -> dict[str
     """Score the saved model of a run on its data again; empty without labels."""
     folder = RunFolder.open(run)
     recipe = folder.recipe()
-    source: Data = _as_data(data) or recipe.data.build()
+    source: Data = _as_data(data, recipe) or recipe.data.build()
     assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
 
@@ -89,8 +90,22 @@ def _warn(problem: Problem) -> None:
     warnings.warn(str(problem), stacklevel=3)
 
 
-def _as_data(data: Any) -> Data | None:
-    return data if data is None or isinstance(data, Data) else ArrayData.of(data)
+def _with_data(overrides: Sequence[str] | Mapping[str, Any], data: Any) -> Sequence[str] | Mapping[str, Any]:
+    """The overrides, with the recipe's data replaced by those handed over."""
+    if data is None:
+        return overrides
+    table = dump_part(data.config) if isinstance(data, Data) else {"name": ArrayData.name}
+    changes = {f"data.{key}": value for key, value in table.items()}
+    if isinstance(overrides, Mapping):
+        return {**overrides, **changes}
+    return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]  # JSON's values are TOML's
+
+
+def _as_data(data: Any, recipe: Recipe) -> Data | None:
+    if data is None or isinstance(data, Data):
+        return data
+    built: Data = recipe.data.build(data=data)
+    return built
 
 
 def _complete(trainer: Trainer) -> RunResult:

@@ -19,6 +19,11 @@ from imcswav.metrics.acc import contingency, match
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
 
+LARGEST = 24.0
+"""Inches a side of a plot, however many classes there are."""
+TICKS = 60
+"""More rows or columns than this are not all named."""
+
 
 def finish(trainer: Trainer) -> dict[str, Any]:
     """Evaluate the last epoch's network and write everything; returns the summary."""
@@ -30,8 +35,9 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
     scored = assessment.scored
     if scored.labels is not None and scored.probabilities is not None:
-        names = trainer.data.class_names or tuple(str(label) for label in range(int(scored.labels.max()) + 1))
-        plot_confusion(run.path / "confusion.png", scored.labels, scored.clusters, recipe.clusters, names)
+        plot_confusion(
+            run.path / "confusion.png", scored.labels, scored.clusters, recipe.clusters, trainer.data.class_names
+        )
     plot_curves(run.path / "curves.png", run.path / "metrics.jsonl")
     run.write_json("summary.json", summary)
     return summary
@@ -93,16 +99,24 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int, names: Sequence[str]) -> None:
-    """Counts of labels (rows) against clusters (columns, put beside the label that Hungarian matching gave them)."""
+    """Shares of each label (rows) in the clusters (columns, put beside the label that matching gave them).
+
+    Without ``names`` labels are any integers, and only those that occur have a row.
+    """
+    if not names:
+        values, labels_N = np.unique(labels_N, return_inverse=True)
+        names = [str(value) for value in values]
     table = contingency(labels_N, clusters_N, len(names), clusters)
     pairs = match(table)
     matched = [column for _, column in sorted(pairs)]
     order = matched + [column for column in range(clusters) if column not in matched]
     shares = table[:, order] / np.maximum(table.sum(1, keepdims=True), 1)
-    figure, axes = _figure(max(4.0, 0.5 * clusters + 2), max(3.5, 0.45 * len(names) + 1.5))
+    width, height = max(4.0, 0.5 * clusters + 2), max(3.5, 0.45 * len(names) + 1.5)
+    figure, axes = _figure(min(width, LARGEST), min(height, LARGEST))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(clusters), [str(column) for column in order])
-    axes.set_yticks(range(len(names)), names)
+    columns, rows = (range(0, count, 1 + count // TICKS) for count in (clusters, len(names)))
+    axes.set_xticks(columns, [str(order[column]) for column in columns])
+    axes.set_yticks(rows, [names[row] for row in rows], parse_math=False)  # "$" in a folder's name is a dollar
     axes.set_xlabel("cluster")
     axes.set_ylabel("label")
     if clusters <= 20:

@@ -7,6 +7,7 @@ ones get one update a view. Here all crops of a size pass together; a layer told
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 REESTIMATION_IMAGES = 10_000
 """At most this many training images are used to re-estimate statistics."""
 REESTIMATION_BATCH = 500
-"""Batch of the re-estimation; fixed, so that results don't depend on a prediction's batch size."""
+"""Largest batch of the re-estimation; fixed, so that results don't depend on training's or prediction's."""
 
 
 class PerView:
@@ -43,7 +44,8 @@ def _per_view_class(cls: type[nn.Module]) -> type[nn.Module]:
 def per_view(module: nn.Module) -> None:
     """Turn every batch-norm layer (timm's subclasses too) into one that can tell views apart, in place."""
     for layer in _layers(module):
-        layer.__class__ = _per_view_class(layer.__class__)
+        if not isinstance(layer, PerView):
+            layer.__class__ = _per_view_class(layer.__class__)
 
 
 @contextmanager
@@ -81,26 +83,28 @@ def reestimate(
 ) -> None:
     """Set the running statistics for evaluation from uint8 images (N, C, H, W) passed through ``embed``.
 
-    ``mode`` "train": the plain mean over batches of a fixed size of at most 10,000 images, from scratch.
+    ``mode`` "train": the plain mean over batches of at most 500 of at most 10,000 images, from scratch.
     "test": the released IMC-SwAV program's way: one shuffled pass in training-size batches, momentum
     0.1 from the running values. "running": nothing. Needs no layer to exist: without batch norm it does nothing.
+    Batches are equal to within one image, and ``embed`` gets each whole: it must not cut it up.
     """
     layers = [layer for layer in _layers(module) if layer.track_running_stats]
     if mode == "running" or not layers or len(images) < 2:
         return
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator).to(images.device)
+    parts = max(1, len(order) // batch_size)
     momenta = [layer.momentum for layer in layers]
     if mode == "train":
         order = order[:REESTIMATION_IMAGES]
-        batch_size = REESTIMATION_BATCH
+        parts = math.ceil(len(order) / REESTIMATION_BATCH)
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # None makes torch average all batches evenly
     for layer in layers:
         layer.train()
     try:
-        for index in order.tensor_split(max(1, len(order) // batch_size)):
+        for index in order.tensor_split(parts):
             embed(images[index])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

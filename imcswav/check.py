@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imcswav.data import Data, DataFacts
-from imcswav.errors import DataError, ImcswavError, Problem, RecipeError
+from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.learners import Learner, RecipeFacts
 from imcswav.recipe import Recipe
 
@@ -14,7 +14,7 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
     if facts is None:
         try:
             facts = recipe.data.facts()  # type: ignore[attr-defined]
-        except (DataError, ImcswavError) as error:
+        except ImcswavError as error:
             problems.append(Problem("data", str(error)))
     if facts is not None:
         problems += _check_counts(recipe, facts.images)

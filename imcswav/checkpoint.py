@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,21 @@ def load_latest(folder: Path) -> dict[str, Any]:
     reasons = []
     for path in reversed(saved(folder)):
         try:
+            _verify(path)
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a torn file may raise anything; the one before may be whole
-            reasons.append(f"{path.name}: {str(error).splitlines()[0]}")
+            reasons.append(f"{path.name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             continue
         return state
     detail = f" ({'; '.join(reasons)})" if reasons else ""
     raise RunError(f"{folder} has no checkpoint that can be read{detail}; start the run anew.")
+
+
+def _verify(path: Path) -> None:
+    """Raise OSError when a byte of the file has changed: torch stores check sums but doesn't look at them."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise OSError(f"{damaged} is damaged")
 
 
 def generators() -> dict[str, torch.Tensor]:

@@ -107,8 +107,7 @@ class Component:
             cls.Config = own  # type: ignore[misc]
         elif "owner" in own.__dict__:
             raise PluginError(
-                f"{cls.__qualname__}: its Config already belongs to {own.owner.__qualname__}; "
-                f"subclass it instead."
+                f"{cls.__qualname__}: its Config already belongs to {own.owner.__qualname__}; subclass it instead."
             )
         own.owner = cls
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from imcswav.predict import Predicted
     from imcswav.recipe import Recipe
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+# no markup: brackets in paths and types are text
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def warn(problem: Problem) -> None:
@@ -106,7 +107,7 @@ def component(kind: str, name: str) -> None:
         raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
     cls = registry().get(kind, name)
     out.print(f"{kind} {name}  ({registry().origins[kind, name]}, {cls.__module__}.{cls.__qualname__})\n")
-    out.print(inspect.getdoc(cls) or "", markup=False)
+    out.print(inspect.getdoc(cls) or "")
     table = Table("setting", "type", "default", "range", "meaning")
     for setting, field in cls.Config.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})

@@ -6,16 +6,18 @@ are used to score and for nothing else: no choice of epoch, model or setting dep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
 
 from imcswav.batchnorm import evaluating, reestimate
-from imcswav.clusterers import Array
+from imcswav.clusterers import Array, unit_rows
 from imcswav.data import Data, Split, mix
 from imcswav.metrics import Metric, Scored
 from imcswav.metrics.acc import accuracy
@@ -29,6 +31,8 @@ REESTIMATE = 3
 """Key of the random stream that orders images for batch-norm statistics."""
 BASELINE_IMAGES = 10_000
 """k-means baselines are fitted on at most this many training images."""
+BASELINE_VALUES = 2**28
+"""And on no more than this many pixels (1 GiB)."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,12 @@ def evaluation_model(trainer: Trainer) -> Iterator[Model]:
     """The trainer's network as it would predict, batch-norm statistics re-estimated; training state is put back."""
     recipe, data, learner = trainer.recipe, trainer.data, trainer.learner
     model = Model(learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views)
-    mode = recipe.predict.bn_statistics
+    mode, views = recipe.predict.bn_statistics, recipe.predict.views
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
         reestimate(
-            learner, source.images, model.embed, mode=mode, batch_size=recipe.trainer.batch_size,
-            seed=mix(recipe.seed, REESTIMATE),
+            learner, source.images, lambda images: learner.embed(images, views), mode=mode,
+            batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
         )  # fmt: skip
         yield model
 
@@ -119,23 +123,23 @@ def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
     train, scored = assessment.train, assessment.scored
     if scored.labels is None:
         return {}
-    spaces = {
-        "kmeans_acc": (_pixels(train.split), _pixels(scored.split)),
-        "features_kmeans_acc": (_unit(train.features), _unit(scored.features)),
-    }
     figures = {}
-    for name, (fit_on, predict_on) in spaces.items():
-        subset = np.random.default_rng(recipe.seed).permutation(len(fit_on))[:BASELINE_IMAGES]
-        estimator = KMeans(recipe.clusters, n_init=10, random_state=recipe.seed % 2**32).fit(fit_on[subset])
-        figures[name] = accuracy(scored.labels, estimator.predict(predict_on))
+    for name, rows in {"kmeans_acc": _pixels, "features_kmeans_acc": _features}.items():
+        width = rows(train, np.arange(1)).shape[1]
+        most = max(recipe.clusters, min(BASELINE_IMAGES, BASELINE_VALUES // width))
+        subset = np.random.default_rng(recipe.seed).permutation(len(train.split))[:most]
+        estimator = KMeans(recipe.clusters, n_init=10, random_state=recipe.seed % 2**32).fit(rows(train, subset))
+        places = np.arange(len(scored.split))
+        chunks = np.array_split(places, math.ceil(len(places) / most))  # as floats, all pixels may not fit
+        clusters_N = np.concatenate([estimator.predict(rows(scored, chunk)) for chunk in chunks])
+        figures[name] = accuracy(scored.labels, clusters_N)
     return figures
 
 
-def _pixels(split: Split) -> Array:
-    return split.images.cpu().flatten(1).numpy().astype(np.float32) / 255
+def _pixels(assigned: Assigned, index: Array) -> Array:
+    images = assigned.split.images
+    return images[torch.from_numpy(index).to(images.device)].cpu().flatten(1).numpy().astype(np.float32) / 255
 
 
-def _unit(features_NF: Array) -> Array:
-    lengths: Array = np.linalg.norm(features_NF, axis=1, keepdims=True)
-    unit: Array = features_NF / np.maximum(lengths, 1e-12)
-    return unit
+def _features(assigned: Assigned, index: Array) -> Array:
+    return unit_rows(assigned.features[index])

@@ -23,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 def _flush(path: Path) -> None:
     if path.is_dir() and os.name == "nt":  # Windows can't open folders
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes writable files only
     try:
         os.fsync(handle)
     finally:

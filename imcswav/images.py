@@ -109,9 +109,7 @@ def decode_many(
     return images_NCHW[kept] if skipped else images_NCHW, kept, skipped
 
 
-def to_images(
-    images: Any, *, size: int | None = None, channels: int | None = None, resize: Resize = "crop"
-) -> Tensor:
+def to_images(images: Any, *, size: int | None = None, channels: int | None = None, resize: Resize = "crop") -> Tensor:
     """Many images as uint8 (N, C, S, S).
 
     ``images`` is an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or an iterable of what
@@ -123,14 +121,10 @@ def to_images(
             batch_NCHW = to_channels(stack(images, channels), channels)
         except DataError as error:
             raise DataError(f"The {type(images).__name__} can't be taken as images: {error}.") from error
-    elif isinstance(images, Iterable) and not isinstance(
-        images, str | bytes | os.PathLike | Image.Image | dict
-    ):
+    elif isinstance(images, Iterable) and not isinstance(images, str | bytes | os.PathLike | Image.Image | dict):
         each = [decode(image, size=size, channels=channels, resize=resize) for image in images]
         if len(shapes := sorted({tuple(image.shape) for image in each})) > 1:
-            raise DataError(
-                f"The images differ in shape (C, H, W): {shapes[0]} and {shapes[-1]}; give size=."
-            )
+            raise DataError(f"The images differ in shape (C, H, W): {shapes[0]} and {shapes[-1]}; give size=.")
         batch_NCHW = torch.stack(each) if each else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
     else:
         raise DataError(
@@ -221,9 +215,7 @@ def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
 def _from_pil(image: Image.Image, channels: int) -> Tensor:
     """Pixels (C, H, W) with C = 1 or 3."""
     if channels not in (1, 3):
-        raise DataError(
-            f"it has 1 or 3 channels and {channels} are wanted; store those as .npy files (H, W, C)"
-        )
+        raise DataError(f"it has 1 or 3 channels and {channels} are wanted; store those as .npy files (H, W, C)")
     image.load()
     try:
         image = ImageOps.exif_transpose(image)

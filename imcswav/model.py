@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imcswav.build import pick_device
 from imcswav.clusterers import Array, Clusterer
 from imcswav.data import DataFacts
 from imcswav.errors import RunError
@@ -85,9 +86,9 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``config.json``, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {f"learner.{k}": v.detach().cpu().contiguous() for k, v in self.learner.state_dict().items()}
+        state = {f"learner.{key}": _own(value) for key, value in self.learner.state_dict().items()}
         if self.clusterer is not None:
-            state |= {f"clusterer.{key}": value.cpu().contiguous() for key, value in self.clusterer.state.items()}
+            state |= {f"clusterer.{key}": _own(value) for key, value in self.clusterer.state.items()}
         config = {
             "format": FORMAT,
             "clusters": self.clusters,
@@ -102,19 +103,34 @@ class Model:
 
     @classmethod
     def load(cls, run: str | Path, device: str | torch.device = "cpu") -> Model:
-        """Load from a run folder or its ``model/``; raises RunError when it isn't one."""
+        """Load from a run folder or its ``model/``; ``device`` may be "auto".
+
+        Raises RunError when there is no model or it can't be restored, ImcswavError for a device that isn't there.
+        """
         folder = Path(run)
         folder = folder if (folder / "config.json").is_file() else folder / "model"
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config: dict[str, Any] = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            if config.get("format") != FORMAT:
+                found = config.get("format")
+                raise RunError(f"{folder} is of model format {found}, this imcswav reads {FORMAT}; upgrade it.")
             state = load_file(folder / "weights.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise RunError(
-                f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>)."
+                f"{run} holds no readable model ({error}); give the folder of a finished run "
+                f"(runs/<name>/<time>)."
             ) from error
-        if config.get("format") != FORMAT:
-            raise RunError(f"{folder} is of model format {config.get('format')}, this imcswav reads {FORMAT}; upgrade it.")
-        return cls._restore(config, state).to(device)
+        device = pick_device(str(device))
+        try:
+            model = cls._restore(config, state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            # ValueError: pydantic's, when a component is missing or has other settings in this installation
+            reason = " ".join(str(error).split())
+            raise RunError(
+                f"The model in {folder} can't be restored ({reason}); install the packages and the version of "
+                f"imcswav it was trained with (environment.json)."
+            ) from error
+        return model.to(device)
 
     @classmethod
     def _restore(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Model:
@@ -134,6 +150,11 @@ class Model:
         """Move the network; returns self."""
         self.learner.to(device)
         return self
+
+
+def _own(x: Tensor) -> Tensor:
+    """A contiguous copy on the CPU with memory of its own: safetensors refuses tied weights otherwise."""
+    return x.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _numpy(x: Tensor) -> Array:

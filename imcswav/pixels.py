@@ -42,9 +42,7 @@ def _channels_last(shape: tuple[int, ...], channels: int | None) -> bool:
         if shape[1] in usual or shape[3] in usual:
             return shape[1] not in usual
     if shape[1] > min(shape[2:]):
-        raise DataError(
-            f"it is unclear which axis of the shape {shape} holds the channels; give (N, C, H, W)"
-        )
+        raise DataError(f"it is unclear which axis of the shape {shape} holds the channels; give (N, C, H, W)")
     return False
 
 

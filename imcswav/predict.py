@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imcswav.artefacts import write_csv
 from imcswav.errors import DataError, RunError
-from imcswav.images import decode_many, find_images
+from imcswav.images import decode_many, find_images, printable, printable
 from imcswav.model import Model
 
 
@@ -23,7 +23,7 @@ class Predicted:
 
 
 def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "cpu") -> Predicted:
-    """Write ``out`` (image, cluster, confidence), and beside it ``<out>.skipped.csv`` when a file can't be read.
+    """Write ``out`` (image, cluster, confidence); ``labels.csv`` has beside it ``labels.skipped.csv`` of what can't be read.
 
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """
@@ -34,14 +34,14 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "c
     if not out.parent.is_dir():
         raise RunError(f"The folder {out.parent} for --out does not exist; make it first.")
     model = Model.load(run, device)
-    paths = _expand(images)
     facts = model.facts
+    paths = _expand(images, facts.channels)
     decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
     if not kept:
         raise DataError(f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}.")
     probabilities = model.assign(model.embed(decoded))
     rows = [
-        (str(paths[i]), int(row.argmax()), f"{row.max():.4f}") for i, row in zip(kept, probabilities, strict=True)
+        (printable(paths[i]), int(row.argmax()), f"{row.max():.4f}") for i, row in zip(kept, probabilities, strict=True)
     ]
     try:
         write_csv(out, ("image", "cluster", "confidence"), rows)
@@ -52,11 +52,11 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "c
     return Predicted(len(rows), out, skipped, skipped_file)
 
 
-def _expand(images: Sequence[Path]) -> list[Path]:
+def _expand(images: Sequence[Path], channels: int) -> list[Path]:
     paths: list[Path] = []
     for path in images:
         if path.is_dir():
-            paths += find_images(path)
+            paths += find_images(path, channels)
         elif path.exists():
             paths.append(path)
         else:

@@ -97,8 +97,7 @@ class Recipe(Settings):
         if isinstance(callbacks, dict):
             filled: dict[str, Any] = {name: {} for name in DEFAULT_CALLBACKS} | callbacks
             own["callbacks"] = {
-                key: {"name": key, **value} if isinstance(value, dict) else value
-                for key, value in filled.items()
+                key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()
             }
         return own
 

@@ -157,11 +157,7 @@ def _rule(error: Any) -> str | None:
     if template is not None:
         return template.format_map({key: _bound(value) for key, value in context.items()})
     if error["type"] in ("too_short", "too_long"):
-        bound = (
-            f"at least {context['min_length']}"
-            if "min_length" in context
-            else f"at most {context['max_length']}"
-        )
+        bound = f"at least {context['min_length']}" if "min_length" in context else f"at most {context['max_length']}"
         return f"{context['field_type'].lower()} of {bound} entries"
     return None
 

@@ -59,9 +59,7 @@ class _Origin:
     def doubled(self) -> list[Problem]:
         """Settings of the learner that stand in [learner] and at the top level of one file."""
         return [
-            Problem(
-                key, "stands both at the top level and in [learner].", "Keep one.", where=self.where((key,))
-            )
+            Problem(key, "stands both at the top level and in [learner].", "Keep one.", where=self.where((key,)))
             for layer in self.layers
             for key in sorted(_learner(layer.tables) & layer.tables.keys() - Recipe.model_fields.keys())
         ]
@@ -129,20 +127,14 @@ def _attempt(tables: dict[str, Any]) -> tuple[Recipe | None, Exception | None]:
 def _as_text(changes: list[Override], error: ValidationError, tables: Any) -> list[Override]:
     """The overrides with the text as typed where it reads as a number but has to be text; [] if none."""
     places = {
-        tuple(map(str, written(one, tables)))
-        for one in error.errors(include_url=False)
-        if one["type"] in _TEXTUAL
+        tuple(map(str, written(one, tables))) for one in error.errors(include_url=False) if one["type"] in _TEXTUAL
     }
     wrong = [
-        change.text is not None
-        and not isinstance(change.value, str)
-        and tuple(map(str, change.path)) in places
+        change.text is not None and not isinstance(change.value, str) and tuple(map(str, change.path)) in places
         for change in changes
     ]
     pairs = zip(changes, wrong, strict=True)
-    return (
-        [replace(change, value=change.text) if bad else change for change, bad in pairs] if any(wrong) else []
-    )
+    return [replace(change, value=change.text) if bad else change for change, bad in pairs] if any(wrong) else []
 
 
 def _combined(layers: list[Layer], changes: list[Override]) -> tuple[dict[str, Any], list[Problem]]:

@@ -45,9 +45,7 @@ def merge(base: Any, new: Any, path: Path = ()) -> Any:
         return new
     if path and "name" in new and _named(base, path) not in (None, new["name"]):
         return new
-    return base | {
-        key: merge(base[key], value, (*path, key)) if key in base else value for key, value in new.items()
-    }
+    return base | {key: merge(base[key], value, (*path, key)) if key in base else value for key, value in new.items()}
 
 
 def _named(table: dict[str, Any], path: Path) -> Any:
@@ -68,9 +66,7 @@ def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[
             key, equals, text = (part.strip() for part in str(entry).partition("="))
             value = _value(text)
             if not (key and equals):
-                problems.append(
-                    Problem(short(entry), "is no setting.", "Write path=value.", entry, where="--set")
-                )
+                problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where="--set"))
                 continue
         parsed.append(Override(_path(key), value, text))
     return sorted(parsed, key=lambda override: override.depth), problems

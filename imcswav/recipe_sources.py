@@ -103,7 +103,11 @@ def _nearby(text: str, folder: Path) -> str:
     """What could have been meant: a shipped recipe or a file in the same folder."""
     beside = (folder / text).parent
     try:
-        local = [str(Path(text).parent / path.name) for path in sorted(beside.glob("*.toml"))]
+        local = [
+            str(Path(text).parent / path.name)
+            for path in sorted(beside.glob("*.toml"))
+            if path.name != "pyproject.toml"
+        ]
     except (OSError, ValueError):
         local = []
     known = recipe_names() + [name for name in local if name != text]
@@ -128,9 +132,7 @@ def _read(path: Path, name: str) -> Layer:
     except ValueError as error:
         raise _syntax_error(name, str(error), text) from None
     if not tables:
-        raise _unreadable(
-            name, "is empty; a recipe needs at least a name, clusters, [data] and an [optimizer]."
-        )
+        raise _unreadable(name, "is empty; a recipe needs at least a name, clusters, [data] and an [optimizer].")
     _checked(Layer(name, tables))
     return Layer(name, tables, TomlLines(text).lines)
 

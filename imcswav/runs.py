@@ -93,7 +93,8 @@ class RunFolder:
         try:
             loaded: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} has no readable summary.json ({error}); is the run finished?") from error
+            message = f"{self.path} has no readable summary.json ({error}); is the run finished?"
+            raise RunError(message) from error
         return loaded
 
     def write_text(self, name: str, text: str) -> None:
@@ -106,7 +107,7 @@ class RunFolder:
 
 
 def environment(seed: int) -> dict[str, Any]:
-    """Versions, git commit of the working folder, hardware and seed: what a figure needs to be believed."""
+    """Versions, git commit of the source, hardware and seed: what a figure needs to be believed."""
     import torch
 
     from imcswav import __version__
@@ -115,7 +116,7 @@ def environment(seed: int) -> dict[str, Any]:
     return {
         "imcswav": __version__,
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -129,19 +130,28 @@ def environment(seed: int) -> dict[str, Any]:
     }
 
 
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # there, but under another name: a vendor's build
+        return None
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def _git_commit() -> str | None:
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False
-        )
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -5,7 +5,7 @@
     def test_my_loss():
         check_component(MyLoss)
 
-What every component must keep is here; what a loss, a solver … must do is in ``contract.py``.
+What every component must keep is here; what a loss, a solver … must do is in ``contract/``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pydantic.fields import FieldInfo
 
 from imcswav import plugins
 from imcswav.component import KINDS, Component
-from imcswav.contract import CHECKS, RuleError, require
+from imcswav.contract import CHECKS
+from imcswav.contract.rules import RuleError, require
 from imcswav.heads import ReadsHead
 from imcswav.part import Part, dump_part
 from imcswav.recipe_errors import problems_of
@@ -59,9 +60,7 @@ def _rule(label: str, text: str) -> Iterator[None]:
     try:
         yield
     except RuleError as broken:
-        raise AssertionError(
-            f"{label} breaks the rule: {text}" + (f" ({broken})" if str(broken) else "")
-        ) from None
+        raise AssertionError(f"{label} breaks the rule: {text}" + (f" ({broken})" if str(broken) else "")) from None
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise AssertionError(f"{label} breaks the rule: {text} ({reason})") from error
@@ -120,20 +119,13 @@ def _least(annotation: Any, marks: list[Any]) -> Any:
         marks = [*marks, *annotation.__metadata__]
         annotation = annotation.__origin__
     marks = [inner for mark in marks for inner in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
-    bounds = {
-        name: getattr(mark, name)
-        for mark in marks
-        for name in _BOUNDS
-        if getattr(mark, name, None) is not None
-    }
+    bounds = {name: getattr(mark, name) for mark in marks for name in _BOUNDS if getattr(mark, name, None) is not None}
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
     part = next((mark for mark in marks if isinstance(mark, Part)), None)
     if part is not None:
         known = plugins.registry()
         names = known.names(part.kind)
-        return (
-            {"name": names[0], **minimal_settings(known.get(part.kind, names[0]).Config)} if names else None
-        )
+        return {"name": names[0], **minimal_settings(known.get(part.kind, names[0]).Config)} if names else None
     if origin is Literal:
         return arguments[0]
     if origin in (int, float, bool, str):
@@ -157,11 +149,7 @@ def _least_scalar(kind: type, bounds: dict[str, Any], marks: list[Any]) -> Any:
     if kind is bool:
         return False
     if kind is str:
-        return (
-            "classifier"
-            if any(isinstance(mark, ReadsHead) for mark in marks)
-            else "x" * bounds.get("min_length", 1)
-        )
+        return "classifier" if any(isinstance(mark, ReadsHead) for mark in marks) else "x" * bounds.get("min_length", 1)
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     if kind is int:
         least = bounds["gt"] + 1 if "gt" in bounds else bounds.get("ge", 1)

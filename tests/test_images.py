@@ -149,16 +149,12 @@ def test_a_file_without_permission_is_listed(tmp_path: Path, monkeypatch: pytest
 
     Image.new("L", (8, 8)).save(tmp_path / "x.png")
     monkeypatch.setattr(images, "open", refuse, raising=False)  # root may read anything
-    assert decode_many([tmp_path / "x.png"], size=8)[2] == [
-        (str(tmp_path / "x.png"), "reading it is not permitted")
-    ]
+    assert decode_many([tmp_path / "x.png"], size=8)[2] == [(str(tmp_path / "x.png"), "reading it is not permitted")]
 
 
 def test_too_many_images_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "physical_memory", lambda: 1e6)
-    with pytest.raises(
-        DataError, match=r"1000 images of 3×64×64 need 0.0 GB .* use fewer \(limit\) or smaller"
-    ):
+    with pytest.raises(DataError, match=r"1000 images of 3×64×64 need 0.0 GB .* use fewer \(limit\) or smaller"):
         decode_many(["x.png"] * 1000, size=64)
 
 
@@ -170,9 +166,7 @@ def test_npy_files_have_any_number_of_channels(tmp_path: Path) -> None:
     assert find_images(tmp_path) == [tmp_path / "x.png"]
     assert find_images(tmp_path, channels=5) == [tmp_path / "pickle.npy", tmp_path / "x.npy"]
     assert np.array_equal(decode(tmp_path / "x.npy", size=12, channels=5), values[:, 2:14].transpose(2, 0, 1))
-    with pytest.raises(
-        DataError, match=r"unclear which axis of the shape \(1, 12, 16, 5\) holds the channels"
-    ):
+    with pytest.raises(DataError, match=r"unclear which axis of the shape \(1, 12, 16, 5\) holds the channels"):
         decode(tmp_path / "x.npy", size=8, channels=4)
     with pytest.raises(DataError, match="there are 3 channels and 5 are wanted"):
         decode(noise(8, 8, 3), size=8, channels=5)
@@ -296,9 +290,7 @@ def test_hidden_files_loops_and_repeated_links(tmp_path: Path) -> None:
     assert found == ["a/x.webp", "b/10.jpeg", "b/2.PNG", "d/y.png"]
 
 
-def test_a_folder_that_can_t_be_listed_is_no_silent_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_can_t_be_listed_is_no_silent_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locked").mkdir()
     scan = os.scandir
 

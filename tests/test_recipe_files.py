@@ -309,16 +309,14 @@ views = 65
         "bad.toml:2: name: must be text that matches ^[A-Za-z0-9][A-Za-z0-9._-]*$, not 'a b'.",
         "bad.toml:3: clusters: must be a whole number, not 1.5.",
         "bad.toml:6: data.count: must be a whole number, not 'many'.",
-        "bad.toml:11: heads.out.width: must be a whole number or 'clusters', not 'clutsers'. "
-        "Did you mean 'clusters'?",
+        "bad.toml:11: heads.out.width: must be a whole number or 'clusters', not 'clutsers'. Did you mean 'clusters'?",
         "bad.toml:12: heads.out.hidden.1: must be greater than 0, not -2.",
         "bad.toml:15: losses.0.temprature: is no setting of the loss 'pull'. Did you mean 'temperature'?",
         "bad.toml:16: losses.0.solver.epsilon: must be greater than 0, not -1.",
         "bad.toml:17: losses.1.name: the loss has no name. Known: pull, push.",
         "bad.toml:19: crops.0.size: is missing.",
         "bad.toml:20: crops.0.scale: must be an array, not 3.",
-        "bad.toml:7: trainr: is no setting of the recipe or of the learner 'multiview'. "
-        "Did you mean 'trainer'?",
+        "bad.toml:7: trainr: is no setting of the recipe or of the learner 'multiview'. Did you mean 'trainer'?",
         "bad.toml:22: optimizer.name: there is no optimizer 'wlak'. Did you mean 'walk'?",
         "bad.toml:24: trainer.precision: must be 'auto', 'bf16' or 'fp32', not 'fp23'. Did you mean 'fp32'?",
         "bad.toml:25: trainer.device: must be text, not 3.",
@@ -332,9 +330,7 @@ views = 65
 
 def test_paths_keep_the_learners_table_where_the_user_wrote_it(folder):
     write(folder, a=RECIPE + '[learner]\nmode = 3\nname = "multiview"', b="mode = 3\n" + RECIPE)
-    write(
-        folder, c=RECIPE + '[learner]\nname = "tree"', d='mode = "x"\n' + RECIPE + '[learner]\nmode = "y"\n'
-    )
+    write(folder, c=RECIPE + '[learner]\nname = "tree"', d='mode = "x"\n' + RECIPE + '[learner]\nmode = "y"\n')
     assert sentence("a.toml") == "a.toml:24: learner.mode: must be text, not 3."
     assert sentence("b.toml") == "b.toml:1: mode: must be text, not 3."
     assert sentence("c.toml").startswith("c.toml:24: learner.name: there is no learner 'tree'.")
@@ -418,9 +414,7 @@ _solvers = st.fixed_dictionaries(
     {"name": st.just("sharp")}, optional={"epsilon": _positive, "iterations": st.integers(1, 2**62)}
 ) | st.just("flat")
 _losses = st.fixed_dictionaries({"name": st.just("push")}, optional={"margin": st.floats(-1e308, 1e308)})
-_losses |= st.fixed_dictionaries(
-    {"name": st.just("pull")}, optional={"solver": _solvers, "weight": _positive}
-)
+_losses |= st.fixed_dictionaries({"name": st.just("pull")}, optional={"solver": _solvers, "weight": _positive})
 _heads = st.fixed_dictionaries(
     {"name": st.just("line")},
     optional={
@@ -478,12 +472,8 @@ _keys = st.sampled_from(
         "width",
     ]
 )
-_scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
-)
-_scalars |= st.sampled_from(
-    ["made", "pull", "sharp", "line", 10**400, -(2**63), 1e308, "\ud800", "\0", object()]
-)
+_scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
+_scalars |= st.sampled_from(["made", "pull", "sharp", "line", 10**400, -(2**63), 1e308, "\ud800", "\0", object()])
 _trees = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys | _names, inner, max_size=4)
 )
@@ -517,9 +507,9 @@ def test_no_dict_gives_another_error(changes):
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.lists(_keys | st.sampled_from("012"), max_size=5), _scalars.map(repr) | st.text(max_size=9)
-        ).map(lambda pair: ".".join(pair[0]) + "=" + pair[1])
+        st.tuples(st.lists(_keys | st.sampled_from("012"), max_size=5), _scalars.map(repr) | st.text(max_size=9)).map(
+            lambda pair: ".".join(pair[0]) + "=" + pair[1]
+        )
         | st.text(max_size=20),
         max_size=4,
     )

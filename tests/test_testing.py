@@ -227,11 +227,7 @@ BROKEN = [
         ),
         adds=(
             "outputs are left as they are",
-            {
-                "forward": lambda self, step: step.outputs.setdefault(
-                    "x", step.output("features")
-                ).tensor.mean()
-            },
+            {"forward": lambda self, step: step.outputs.setdefault("x", step.output("features")).tensor.mean()},
         ),
         hook=("hooks take the training's Progress", {"before_step": lambda self: None}),
     ),

@@ -1,9 +1,11 @@
-"""Colour jitter, greyscale and solarisation on planes (C, M, Q) in [0, 255], with factors and order per sample.
+"""Colour jitter, greyscale and solarisation on planes (C, M, Q), with factors and order per sample.
 
-Brightness, contrast and saturation are blends of a sample x with a reference: black, the mean of its grey
-values, its grey values. So at each place in the order one expression serves all samples, whichever of the three
-is due. Hue is dear and no blend: each sample's place for it follows from its place in the (shuffled) batch, so
-that each is computed once, in slices of fixed size.
+Brightness, contrast and saturation are blends of a sample with a reference: black, the mean of its grey
+values, its grey values. So at each place in the order one expression serves all samples, whichever of the
+three is due. Hue is dear and no blend: a sample's place for it follows from its position in the (shuffled)
+batch, so that hue is computed once for each, in slices of fixed size.
+
+All functions but ``shift_hue`` and ``solarize`` write into their input and return it.
 """
 
 from __future__ import annotations
@@ -25,23 +27,22 @@ BRIGHTNESS, CONTRAST, SATURATION = range(3)
 class Jitter:
     """What to do to each sample.
 
-    ``factors_3M`` of brightness, contrast and saturation; ``order_KM`` the blends in the order they are due;
-    ``shift_M`` of the hue in turns; ``hue_slots``, one index of samples for each place that hue can have: before
-    the first blend, …, after the last. Without hue there are none.
+    ``factors`` (3, M) of brightness, contrast and saturation; ``order`` (K, M) the blends in the order they are
+    due; ``shift`` (M,) of the hue in turns; ``hue_slots`` an index of samples for each place that hue can have:
+    before the first blend, …, after the last. Without hue there are none.
     """
 
-    factors_3M: Tensor
-    order_KM: Tensor
-    shift_M: Tensor
+    factors: Tensor
+    order: Tensor
+    shift: Tensor
     hue_slots: tuple[Tensor, ...]
 
 
-def draw_jitter(
-    u_JBv: Tensor, turn: Tensor, strengths: tuple[float, float, float], hue: float, p: float
-) -> Jitter:
-    """Jitter with probability ``p``: factors in 1 ± strength, hue in ± ``hue`` turns, each order equally likely.
+def draw_jitter(u_JBv: Tensor, turn: Tensor, strengths: tuple[float, float, float], hue: float, p: float) -> Jitter:
+    """Jitter with probability ``p``: factors in 1 ± strength, hue in ± ``hue`` turns.
 
-    ``u_JBv`` holds JITTER_DRAWS uniform numbers a sample; ``turn`` is one uniform number for the batch.
+    Each order is equally likely. ``u_JBv`` holds JITTER_DRAWS uniform numbers a sample, ``turn`` is one number for
+    the whole batch.
     """
     batch, views = u_JBv.shape[1:]
     u_JM = u_JBv.flatten(1)
@@ -63,8 +64,8 @@ def _around_one(u: Tensor, strength: float) -> Tensor:
 def hue_slots(batch: int, views: int, count: int, turn: Tensor) -> tuple[Tensor, ...]:
     """Split B·v samples into ``count`` index tensors by place in the batch, turned by ``turn`` in [0, 1).
 
-    The views of an image come into different slots; a block of the batch, not every fourth image, makes a slot,
-    so that ranks that each hold every R-th image split them alike.
+    The views of an image come into different slots. A block of the batch, not every fourth image, makes a slot,
+    so that ranks that each hold every R-th image of it split theirs alike.
     """
     view_v = torch.arange(views, device=turn.device)
     offset_v = ((view_v + (turn * count).long()) % count) * batch // count
@@ -77,18 +78,18 @@ def hue_slots(batch: int, views: int, count: int, turn: Tensor) -> tuple[Tensor,
 
 
 def jitter(x_CMQ: Tensor, params: Jitter) -> Tensor:
-    """Apply the jitter; writes into ``x_CMQ`` and returns the result."""
-    for place in range(len(params.order_KM) + 1):
+    """Apply the jitter."""
+    for place in range(len(params.order) + 1):
         if params.hue_slots:
             index = params.hue_slots[place]
-            x_CMQ.index_copy_(1, index, shift_hue(x_CMQ.index_select(1, index), params.shift_M[index]))
-        if place < len(params.order_KM):
-            x_CMQ = blend(x_CMQ, params.order_KM[place], params.factors_3M)
+            x_CMQ.index_copy_(1, index, shift_hue(x_CMQ.index_select(1, index), params.shift[index]))
+        if place < len(params.order):
+            x_CMQ = blend(x_CMQ, params.order[place], params.factors)
     return x_CMQ
 
 
 def blend(x_CMQ: Tensor, kind_M: Tensor, factors_3M: Tensor) -> Tensor:
-    """One of the three blends for each sample: ``factor``·x + (1 − ``factor``)·reference, clamped to [0, 255]."""
+    """One of the three blends for each sample: factor·x + (1 − factor)·reference, clamped to [0, 255]."""
     factor_M = factors_3M.gather(0, kind_M[None])[0]
     rest_M = 1 - factor_M
     grey_MQ = grey(x_CMQ)
@@ -101,13 +102,13 @@ def blend(x_CMQ: Tensor, kind_M: Tensor, factors_3M: Tensor) -> Tensor:
 def grey(x_CMQ: Tensor) -> Tensor:
     """Grey values (M, Q): luma of three channels, else the mean of the channels."""
     if len(x_CMQ) != 3:
-        return x_CMQ.mean(0)
+        return torch.mean(x_CMQ, 0)
     red, green, blue = x_CMQ
-    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    return torch.mul(red, GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
 def shift_hue(x_3MQ: Tensor, shift_M: Tensor) -> Tensor:
-    """Turn the hue by ``shift_M`` turns, keeping value and chroma (the HSV hexagon); a new tensor.
+    """Turn the hue by ``shift_M`` turns, keeping value and chroma (the hexagon of HSV).
 
     With h the hue in sixths of a turn, m the value, c the chroma: a channel whose own hue is a (red 0, green 2,
     blue 4) becomes m − c + c·clamp(2 − d, 0, 1), d the distance from a to h around the hexagon.

@@ -37,8 +37,8 @@ def draw_boxes(
 ) -> Boxes:
     """Boxes of an image of ``size`` (H, W), distributed as torchvision's RandomResizedCrop.
 
-    ``u_JBv`` holds CROP_DRAWS uniform numbers a sample; ``scale`` bounds the share of the area, ``ratio`` width
-    by height. All candidates are made at once and the first that fits is taken.
+    ``u_JBv`` holds CROP_DRAWS uniform numbers a sample; ``scale`` bounds the share of the area, ``ratio``
+    width by height. All candidates are made at once and the first that fits is taken.
     """
     height, width = size
     area_TBv = height * width * _between(u_JBv[:TRIES], *scale)
@@ -73,8 +73,8 @@ def _between(u: Tensor, low: float, high: float) -> Tensor:
 def resize_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None = None) -> Tensor:
     """Weights (…, size, full) of ``full`` pixels in ``size`` output pixels, from the box at ``start`` (…).
 
-    Pillow's bilinear: a triangle as wide as the reduction (never narrower than a pixel), cut off at the box and
-    normalised. With ``flip`` the box is one of the mirrored axis.
+    Pillow's bilinear: a triangle as wide as the reduction (never narrower than a pixel), cut off at the box
+    and normalised. With ``flip`` the box is one of the mirrored axis.
     """
     # over int64 positions the arithmetic would promote to the default type, which may be float64
     index_S = torch.arange(size, device=start.device, dtype=torch.float32)

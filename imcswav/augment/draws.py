@@ -2,8 +2,8 @@
 
 Unlike a torch.Generator's, a sample's numbers depend neither on the batch size nor on the device nor on how
 many processes share the batch, and the seed may be a tensor, so that the draws can be part of a compiled or
-captured step. The hash is the best two-round one of C. Wellons' search (Hash Prospector, 2018, MIT-licensed
-project), applied twice; its products of 32 by 31 bits never leave int64.
+captured step. The hash is a 32-bit multiply-xorshift one with constants from Wellons' Hash Prospector, applied
+twice; its products of 32 by 31 bits never leave int64.
 """
 
 from __future__ import annotations

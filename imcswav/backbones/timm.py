@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import timm
 import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -35,7 +39,9 @@ class Timm(Backbone, name="timm"):
         def _known(self) -> Timm.Config:
             base = self.model.split(".")[0]
             if not timm.is_model(base):
-                raise ValueError(f"timm has no model '{self.model}'. {did_you_mean(base, timm.list_models())}")
+                near = difflib.get_close_matches(base, timm.list_models(), n=1)
+                hint = did_you_mean(base, near) if near else "timm.list_models() lists them."  # there are over 1,000
+                raise ValueError(f"timm has no model '{self.model}'. {hint}")
             if self.pretrained and self.weights:
                 raise ValueError("give pretrained or weights, not both")
             return self
@@ -61,33 +67,33 @@ class Timm(Backbone, name="timm"):
             for size in sizes:
                 if trouble := _dry_run(model, channels, size):
                     message = f"{self.model} can't take images of {size} × {size} px ({trouble})."
-                    problems.append(Problem("model", message, "Enlarge the crops or use a smaller stem.", self.model))
+                    problems.append(Problem("model", message, "Enlarge the crops, give all of them the images' size, or take another model or stem.", self.model))
             return problems
 
         def _network(self, channels: int, size: int, pretrained: bool) -> nn.Module:
-            arguments: dict[str, Any] = dict(self.arguments)
-            if timm.models.get_pretrained_cfg(self.model.split(".")[0]).fixed_input_size:
-                # vision transformers: position embeddings follow the crop, crops are padded to whole patches
-                flexible = {"img_size": size, "dynamic_img_size": True, "dynamic_img_pad": True}
-                arguments = flexible | arguments
-            model: nn.Module = timm.create_model(
-                self.model, pretrained=pretrained, num_classes=0, in_chans=channels, **arguments
-            )
+            settings = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
+            model = _create(self.model, [{**settings, **extra, **self.arguments} for extra in self._sizing(size)])
             if self.stem != "imagenet":
                 _small_stem(model, channels, self.model, pool=self.stem == "small_pool")
             return model
+
+        def _sizing(self, size: int) -> list[dict[str, Any]]:
+            """Keywords for a model to take images and crops of any size, the best first; not every model knows them."""
+            known = timm.models.get_pretrained_cfg(self.model.split(".")[0])
+            if known is None or not known.fixed_input_size:
+                return [{}]
+            # vision transformers: position embeddings follow the crop, crops are padded to whole patches
+            flexible = {"img_size": size, "dynamic_img_size": True, "dynamic_img_pad": True}
+            return [flexible, {"img_size": size}, {}]
 
     config: Config
 
     def __init__(self, config: Config, *, channels: int, image_size: int) -> None:
         super().__init__(config)
-        try:
-            self.model = config._network(channels, image_size, config.pretrained)
-        except OSError as error:
-            raise ImcswavError(
-                f"The pretrained weights of {config.model} can't be downloaded ({error}); get them on a machine with "
-                f"network and give the file as backbone.weights, or set backbone.pretrained = false."
-            ) from error
+        if config.pretrained:
+            self.model = _download(config, channels, image_size)
+        else:
+            self.model = config._network(channels, image_size, pretrained=False)
         if config.weights:
             _load(self.model, config.weights)
         was_training = self.model.training
@@ -101,9 +107,50 @@ class Timm(Backbone, name="timm"):
         return features
 
 
+def _create(name: str, attempts: list[dict[str, Any]]) -> nn.Module:
+    for keywords in attempts[:-1]:
+        try:
+            model: nn.Module = timm.create_model(name, **keywords)
+        except TypeError as error:
+            if "unexpected keyword" not in str(error):
+                raise
+        else:
+            return model
+    model = timm.create_model(name, **attempts[-1])
+    return model
+
+
+def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
+    try:
+        with _cache_only_without_network():
+            return config._network(channels, size, pretrained=True)
+    except (OSError, RuntimeError) as error:  # no network and not in the cache; or there are no such weights
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ImcswavError(
+            f"The pretrained weights of {config.model} can't be had ({reason}); get them on a machine with network "
+            f"and give the file as backbone.weights, or set backbone.pretrained = false."
+        ) from error
+
+
+@contextmanager
+def _cache_only_without_network() -> Iterator[None]:
+    """Look for the Hugging Face hub once: without network its client would retry for the better part of a minute."""
+    before = constants.HF_HUB_OFFLINE
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception:  # whatever its HTTP library raises
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def _small_stem(model: nn.Module, channels: int, name: str, pool: bool) -> None:
     if not (isinstance(getattr(model, "conv1", None), nn.Conv2d) and hasattr(model, "maxpool")):
-        raise ImcswavError(f"The small stem replaces a ResNet's first layers, which {name} hasn't; use stem = 'imagenet'.")
+        raise ImcswavError(
+            f"the small stem replaces a ResNet's first layers, which {name} hasn't; use stem = 'imagenet'."
+        )
     width = model.conv1.out_channels
     conv = nn.Conv2d(channels, width, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -116,7 +163,7 @@ def _dry_run(model: nn.Module, channels: int, size: int) -> str:
         with torch.no_grad():
             shape = model(torch.zeros(2, channels, size, size, device="meta")).shape
     except Exception as error:  # a stranger's forward may raise anything
-        return str(error).splitlines()[0]
+        return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return "" if len(shape) == 2 else f"its output has shape {tuple(shape)}, not (images, features)"
 
 
@@ -131,7 +178,10 @@ def _load(model: nn.Module, path: Path) -> None:
             state = state.get("state_dict", state)
         missing, unexpected = model.load_state_dict(state, strict=False)
     except Exception as error:  # torn file, wrong format, wrong shapes: one sentence for all
-        raise ImcswavError(f"The weights {path} can't be loaded into this model: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ImcswavError(
+            f"The weights {path} can't be loaded into this model ({reason[:300]}); give a file of the same model."
+        ) from error
     if missing:
         raise ImcswavError(
             f"The weights {path} lack {len(missing)} of the model's tensors (first: {missing[0]}; "

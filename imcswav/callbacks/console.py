@@ -40,8 +40,9 @@ class Console(Callback, name="console"):
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Show the newest numbers."""
-        text = f"epoch {min(trainer.epoch + 1, trainer.epochs)}/{trainer.epochs}  {_numbers(values)}"
-        scores = any(name.startswith("eval/") for name in values)
+        scores = any(name.startswith("eval/") for name in values)  # of a finished epoch; losses are of one under way
+        epoch = trainer.epoch if scores else min(trainer.epoch + 1, trainer.epochs)
+        text = f"epoch {epoch}/{trainer.epochs}  {_numbers(values)}"
         elapsed = time.perf_counter() - self.started
         done = trainer.step - self.first_step
         if not scores and done and elapsed > 0:

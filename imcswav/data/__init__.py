@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imcswav.component import Component
 from imcswav.distributed import shard
+from imcswav.pixels import Resize
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DataFacts:
     classes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    resize: str = "crop"
+    resize: Resize = "crop"
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Data(Component, kind="data"):
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resize: str = "crop"
+    resize: Resize = "crop"
     skipped: Sequence[tuple[str, str]] = ()
     """(path, reason) of every file that could not be read."""
 
@@ -100,13 +101,14 @@ class Data(Component, kind="data"):
 
     def measure(self) -> None:
         """Set ``mean`` and ``std`` (per channel, in [0, 1]) from the training images."""
-        count, total, square = 0, 0.0, 0.0
-        for chunk in self.train.images.split(1024):
+        count = 0
+        total = square = torch.zeros((), dtype=torch.float64, device=self.train.images.device)
+        for chunk in torch.split(self.train.images, 1024):
             values = chunk.double().div(255).transpose(0, 1).flatten(1)
             count += values.shape[1]
             total, square = total + values.sum(1), square + values.square().sum(1)
-        mean = torch.as_tensor(total / count)
-        deviation = (torch.as_tensor(square / count) - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+        mean = total / count
+        deviation = (square / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
         self.mean, self.std = tuple(mean.tolist()), tuple(deviation.tolist())
 
     def batches(

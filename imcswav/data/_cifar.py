@@ -39,7 +39,7 @@ class CifarConfig(Data.Config):
         raise NotImplementedError
 
     def facts(self) -> DataFacts:
-        """50,000 (or ``limit``) RGB images of 32 × 32; raises DataError when they are missing and must not be downloaded."""
+        """50,000 (or ``limit``) RGB images of 32 × 32; raises DataError when missing and not to be downloaded."""
         folder = self.folder() / self.torchvision_class().base_folder
         if not self.download and not folder.is_dir():
             raise self.missing(f"{folder} is not there and download is off")

@@ -77,9 +77,7 @@ class ArrayData(Data, name="array"):
 
     def _from_paths(self, paths: Any, truth_N: Tensor | None) -> Split:
         size, channels = self.config.size or FILE_SIZE, self.config.channels or 3
-        images_NCHW, kept, skipped = decode_many(
-            paths, size=size, channels=channels, resize=self.config.resize
-        )
+        images_NCHW, kept, skipped = decode_many(paths, size=size, channels=channels, resize=self.config.resize)
         self.skipped = skipped
         if not kept:
             raise DataError(f"None of {len(paths)} files can be read ({skipped[0][0]}: {skipped[0][1]}).")

@@ -37,9 +37,7 @@ class Digits(Data, name="digits"):
 
         pixels, labels = load_digits(return_X_y=True)
         levels_NCHW = torch.from_numpy(pixels).view(-1, 1, 8, 8) * (255 / 16)  # stored as 0 … 16
-        images_NCHW = functional.interpolate(
-            levels_NCHW, (self.config.size, self.config.size), mode="bilinear"
-        )
+        images_NCHW = functional.interpolate(levels_NCHW, (self.config.size, self.config.size), mode="bilinear")
         names = [str(index) for index in range(len(pixels))]
         self.train = Split(images_NCHW.round().byte(), names, torch.from_numpy(labels).long())
         self.class_names = CLASSES

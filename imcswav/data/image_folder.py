@@ -78,8 +78,8 @@ class ImageFolder(Data, name="image_folder"):
             root = self.folder()
             if not os.path.exists(root):  # os.path: without permission to look, this is False and no error
                 raise DataError(
-                    f"The image folder '{root}' does not exist or can't be reached; set data.root to an existing "
-                    f"folder (a relative path starts at {Path.cwd()})."
+                    f"The image folder '{root}' does not exist or can't be reached; set data.root to an "
+                    f"existing folder (a relative path starts at {Path.cwd()})."
                 )
             if not os.path.isdir(root):
                 raise DataError(f"'{root}' is a file; set data.root to the folder that holds the images.")
@@ -92,9 +92,7 @@ class ImageFolder(Data, name="image_folder"):
             paths = find_images(folder, self.channels)
             if not paths:
                 kind = "images (.jpg, .png, .webp …)" if self.channels in (1, 3) else ".npy files"
-                raise DataError(
-                    f"There are no {kind} in '{folder}' or below it; put some there or change data.root."
-                )
+                raise DataError(f"There are no {kind} in '{folder}' or below it; put some there or change data.root.")
             inside = [path.relative_to(folder).parts for path in paths]
             classes = [parts[0] for parts in inside if len(parts) > 1]
             labelled = self.labels == "auto" and len(classes) == len(paths) and len(set(classes)) > 1

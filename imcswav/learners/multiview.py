@@ -7,14 +7,14 @@ from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
 from imcswav.batchnorm import per_view, views_in_batch
 from imcswav.component import Component
 from imcswav.data import Batch, DataFacts
-from imcswav.errors import Problem
+from imcswav.errors import Problem, RecipeError
 from imcswav.heads import Head, ReadsHead
 from imcswav.learners import Embedding, Learner, RecipeFacts
 from imcswav.losses import Loss
@@ -40,6 +40,15 @@ class MultiView(Learner, name="multiview"):
         """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
         assignment: str = "classifier"
         """The head whose largest logit is an image's cluster; without such a head a clusterer must assign."""
+
+        @field_validator("heads")
+        @classmethod
+        def _names(cls, heads: dict[str, Head.Config]) -> dict[str, Head.Config]:
+            for name in heads:
+                # torch keeps modules as attributes beside its own methods
+                if not name or "." in name or name == "features" or hasattr(nn.ModuleDict(), name):
+                    raise ValueError(f"a head can't be called '{name}': choose another name, without a dot")
+            return heads
 
         def restored(self) -> Self:
             """Without the backbone's starting weights."""
@@ -122,6 +131,9 @@ class MultiView(Learner, name="multiview"):
         self.losses = nn.ModuleList(settings.build() for settings in config.losses)
         if config.batch_norm == "per_view":
             per_view(self)
+        if widths.get(config.assignment, clusters) != clusters:
+            message = f"the head '{config.assignment}' assigns {widths[config.assignment]} clusters, not {clusters}."
+            raise RecipeError("learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")])
 
     def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""

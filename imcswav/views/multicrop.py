@@ -1,8 +1,8 @@
 """Multi-crop: groups of random resized crops of each image, with colour jitter.
 
-Caron et al., 2020, arXiv 2006.09882, section 3.3; with the defaults the views of IMC-SwAV (Ntelemis et al., 2021,
-arXiv 2103.07368). Each crop goes through, in this order: rotation, horizontal flip, resized crop, colour jitter,
-greyscale, blur, solarisation, normalisation.
+Caron et al., 2020, arXiv 2006.09882, section 3.3; with the defaults the views of IMC-SwAV (Ntelemis et al.,
+2021, arXiv 2103.07368). Each crop goes through, in this order: rotation, horizontal flip, resized crop, colour
+jitter, greyscale, blur, solarisation, normalisation.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from imcswav.errors import DataError
 from imcswav.plugins import hookimpl
 from imcswav.views import CropGroup, Views
 
-# Averaging pays when views differ, but the object must stay in sight: from 60 % of the area on, it nearly always does.
+# Averaging pays when views differ, but the object must stay in sight: with 60 % of the area it nearly always does.
 MILD_SCALE = (0.6, 1.0)
-# Draws a sample, in this order; settings never change how many, so that switching one on leaves the others' draws.
+# Draws of a sample, in order. Settings never change their number: switching a step on leaves the others' draws.
 DRAWS = {"crop": CROP_DRAWS, "jitter": JITTER_DRAWS, "grey": 1, "blur": 2, "solarize": 1, "rotate": 1}
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -57,7 +57,7 @@ class Crop(Settings):
 
 
 class MultiCrop(Views, name="multicrop"):
-    """Random resized crops in groups of equal size, on any device; see the module's text for the order of steps.
+    """Random resized crops in groups of equal size; see the module's text for the order of steps.
 
     With other than three channels there are no colours: saturation, hue and greyscale are left out.
     """
@@ -131,7 +131,7 @@ class MultiCrop(Views, name="multicrop"):
         batch, channels, height, width = images_BCHW.shape
         position_B = torch.arange(batch, device=images_BCHW.device) * world_size() + rank()
         u_JBv = uniform(seed, 2 * index, position_B, crop.count, sum(DRAWS.values()))
-        u = dict(zip(DRAWS, u_JBv.split(list(DRAWS.values())), strict=True))
+        u = dict(zip(DRAWS, torch.split(u_JBv, list(DRAWS.values())), strict=True))
         boxes = draw_boxes(u["crop"], (height, width), crop.scale, config.ratio, config.flip)
         if config.rotation > 0:
             degrees_M = (2 * u["rotate"].flatten() - 1) * config.rotation
@@ -166,8 +166,9 @@ class MultiCrop(Views, name="multicrop"):
     def _normalise(self, x_CBvSS: Tensor) -> Tensor:
         """(v, B, C, S, S) of (x / 255 − mean) / std, in one pass that also puts the dimensions in order."""
         device = x_CBvSS.device
-        bias = constant(tuple(-m / s for m, s in zip(self.mean, self.std, strict=True)), device).view(-1, 1, 1)
-        factor = constant(tuple(1 / (255 * s) for s in self.std), device).view(-1, 1, 1)
+        offsets = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        bias = constant(offsets, device).view(-1, 1, 1)
+        factor = constant(tuple(1 / (255 * std) for std in self.std), device).view(-1, 1, 1)
         x_vBCSS = x_CBvSS.permute(2, 1, 0, 3, 4)
         out = torch.empty(x_vBCSS.shape, device=device)
         return torch.mul(x_vBCSS, factor, out=out).add_(bias)

@@ -31,9 +31,7 @@ class Stream(IterableDataset):
         return iter(torch.from_numpy(GREY).float() / 255)
 
 
-@pytest.mark.parametrize(
-    "source", [GREY, GREY / 255, torch.from_numpy(GREY), GREY[..., None], list(GREY), Stream()]
-)
+@pytest.mark.parametrize("source", [GREY, GREY / 255, torch.from_numpy(GREY), GREY[..., None], list(GREY), Stream()])
 def test_the_same_pixels_however_given(source: object) -> None:
     data = ArrayData.of(source)
     assert np.array_equal(data.train.images[:, 0], GREY)

@@ -142,15 +142,11 @@ def test_missing_and_no_network(tmp_path: Path, offline: None) -> None:
 def test_missing_and_download_is_off(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cifar-100-python is not there and download is off\); unpack"):
         Cifar100.Config(root=str(tmp_path), download=False).facts()
-    with pytest.raises(
-        DataError, match=r"CIFAR-100 can't be read .*\(RuntimeError: Dataset not found or corr"
-    ):
+    with pytest.raises(DataError, match=r"CIFAR-100 can't be read .*\(RuntimeError: Dataset not found or corr"):
         Cifar100.create(root=str(tmp_path), download=False)
 
 
-def test_a_changed_file_is_never_unpickled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None
-) -> None:
+def test_a_changed_file_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> None:
     write(datasets.CIFAR10, tmp_path, monkeypatch, "labels", [0])
     marker = tmp_path / "executed"
     changed = tmp_path / "cifar-10-batches-py" / "test_batch"
@@ -161,3 +157,17 @@ def test_a_changed_file_is_never_unpickled(
     assert not marker.exists()
     pickle.loads(changed.read_bytes())
     assert marker.exists()  # the file would have done it
+
+
+def test_limit_thins_the_training_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = write(datasets.CIFAR10, tmp_path, monkeypatch, "labels", [3, 9])
+    assert Cifar10.Config(limit=7).facts().images == 7
+    data = Cifar10.create(root=str(tmp_path), limit=7)
+    assert data.test is not None
+    assert data.train.labels is not None
+    chosen = [int(name) for name in data.train.names]
+    assert len(chosen) == 7
+    assert chosen != list(range(7))
+    assert np.array_equal(data.train.images, written["train_list"][chosen])
+    assert data.train.labels.tolist() == [(3, 9)[index % 2] for index in chosen]
+    assert len(data.test) == 4

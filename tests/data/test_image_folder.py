@@ -60,9 +60,7 @@ def test_one_folder_or_strays_make_no_classes(tmp_path: Path, names: tuple[str, 
 
 @pytest.mark.parametrize("test", ["test", "val"])
 def test_splits(tmp_path: Path, test: str) -> None:
-    fill(
-        tmp_path, "train/cat/1.png", "train/dog/1.png", f"{test}/dog/2.png", f"{test}/emu/2.png", "else/x.png"
-    )
+    fill(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{test}/dog/2.png", f"{test}/emu/2.png", "else/x.png")
     data = build(tmp_path)
     assert data.test is not None
     assert list(data.train.names) == ["train/cat/1.png", "train/dog/1.png"]
@@ -164,9 +162,7 @@ def test_resize_policies_reach_the_images(tmp_path: Path) -> None:
         wide = Image.new("L", (24, 8))
         wide.paste(255, (8, 0, 16, 8))
         wide.save(tmp_path / name)
-    means = {
-        mode: build(tmp_path, resize=mode).train.images.float().mean() for mode in ("crop", "pad", "stretch")
-    }
+    means = {mode: build(tmp_path, resize=mode).train.images.float().mean() for mode in ("crop", "pad", "stretch")}
     assert means["crop"] == 255
     assert means["pad"] < means["stretch"] < means["crop"]
 
@@ -206,16 +202,12 @@ def test_roots_that_can_t_even_be_asked_for(tmp_path: Path) -> None:
 
 def test_a_file_as_root(tmp_path: Path) -> None:
     (tmp_path / "photos.zip").touch()
-    with pytest.raises(
-        DataError, match=r"photos.zip' is a file; set data.root to the folder that holds the images\."
-    ):
+    with pytest.raises(DataError, match=r"photos.zip' is a file; set data.root to the folder that holds the images\."):
         build(tmp_path / "photos.zip")
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"There are no images \(.jpg, .png, .webp …\) in '.*' or below it; put some"
-    ):
+    with pytest.raises(DataError, match=r"There are no images \(.jpg, .png, .webp …\) in '.*' or below it; put some"):
         ImageFolder.Config(root=str(tmp_path)).facts()
     with pytest.raises(DataError, match=r"There are no .npy files in"):
         build(tmp_path, channels=7)
@@ -231,14 +223,11 @@ def test_nothing_readable(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         build(tmp_path)
     assert str(caught.value) == (
-        f"Only 0 of 2 images in '{tmp_path}' can be read ({tmp_path / '1.png'}: the file is empty); "
-        "at least 2 must be."
+        f"Only 0 of 2 images in '{tmp_path}' can be read ({tmp_path / '1.png'}: the file is empty); at least 2 must be."
     )
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"root": ""}, {"size": 4}, {"limit": 1}, {"resize": "zoom"}, {"channels": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"root": ""}, {"size": 4}, {"limit": 1}, {"resize": "zoom"}, {"channels": 0}])
 def test_settings_out_of_range(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ImageFolder.Config(**{"root": "x", **wrong})
@@ -248,9 +237,7 @@ WORD = st.text(
     st.characters(codec="utf-8", exclude_characters="/\\:\0", exclude_categories=("Cc", "Cs")),
     min_size=1,
     max_size=12,
-).filter(
-    lambda text: not text.startswith(".") and text == text.strip() and text not in ("train", "test", "val")
-)
+).filter(lambda text: not text.startswith(".") and text == text.strip() and text not in ("train", "test", "val"))
 
 
 @settings(max_examples=25, deadline=None)
@@ -276,3 +263,14 @@ def test_any_names_keep_images_names_and_labels_together(layout: dict[str, set[s
             assert data.train.labels is not None
             found = [data.class_names[index] for index in data.train.labels]
             assert found == [expected[name][1] for name in data.train.names]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "side"), [([(40, 30), (100, 20)], 20), ([(300, 200), (90, 400)], 64), ([(4, 30), (30, 30)], 8)]
+)
+def test_size_unset_follows_the_images(tmp_path: Path, shapes: list[tuple[int, int]], side: int) -> None:
+    for number, shape in enumerate(shapes):
+        Image.new("L", shape).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_text("broken")
+    assert ImageFolder.Config(root=str(tmp_path)).facts().size == side
+    assert build(tmp_path, size=None).train.images.shape == (2, 3, side, side)

@@ -1,0 +1,75 @@
+"""What clusterers and metrics must do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from imcswav.contract.rules import (
+    Check,
+    build,
+    draw,
+    require,
+)
+from imcswav.metrics import Scored
+
+
+def _clusterer(config: Any, runtime: dict[str, Any]) -> None:
+    known = {"clusters": 3, "seed": 0} | runtime
+    features_NF = _blobs(known["clusters"])
+    labels = [build(config, runtime, clusters=3, seed=0).fit(features_NF) for _ in range(2)]
+    require(labels[0].shape == (len(features_NF),) and labels[0].dtype.kind == "i", "labels are not integers (N,)")
+    require(set(np.unique(labels[0])) <= set(range(known["clusters"])), "a label is out of range")
+    require(bool((labels[0] == labels[1]).all()), "the same seed gave other labels")
+
+
+def _clusterer_state(config: Any, runtime: dict[str, Any]) -> None:
+    known = {"clusters": 3, "seed": 0} | runtime
+    features_NF = _blobs(known["clusters"])
+    fitted, fresh = (build(config, runtime, clusters=3, seed=0) for _ in range(2))
+    fitted.fit(features_NF)
+    require(bool(fitted.state) and all(isinstance(value, Tensor) for value in fitted.state.values()), "no tensors")
+    fresh.state = {name: value.clone() for name, value in fitted.state.items()}
+    new_MF = features_NF[::3] + 0.05
+    chances_MK = fitted.predict_proba(new_MF)
+    require(chances_MK.shape == (len(new_MF), known["clusters"]), f"shape {chances_MK.shape}")
+    require(bool((chances_MK >= 0).all()) and np.allclose(chances_MK.sum(1), 1, atol=1e-5), "rows don't sum to 1")
+    require(np.array_equal(fresh.predict_proba(new_MF), chances_MK), "a fresh one with this state says otherwise")
+
+
+def _blobs(clusters: int) -> Any:
+    return np.repeat(3 * np.eye(clusters, 4 + clusters), 20, 0) + draw(20 * clusters, 4 + clusters).numpy()
+
+
+def _metric(config: Any, runtime: dict[str, Any]) -> None:
+    labels_N = np.repeat(np.arange(3), 30)
+    value = build(config, runtime)(_scored((labels_N + 1) % 3, labels_N))
+    require(abs(value - 1) < 1e-4, f"{value}")
+
+
+def _metric_invariant(config: Any, runtime: dict[str, Any]) -> None:
+    labels_N = np.repeat(np.arange(3), 30)
+    clusters_N = np.random.default_rng(0).integers(0, 3, 90)
+    metric = build(config, runtime)
+    values = [metric(_scored(order[clusters_N], labels_N)) for order in np.array([[0, 1, 2], [2, 0, 1], [1, 0, 2]])]
+    require(all(-1 - 1e-9 <= value <= 1 + 1e-9 for value in values), f"{values[0]} is not in [-1, 1]")
+    require(max(values) - min(values) < 1e-9, f"{values}")
+
+
+def _scored(clusters_N: Any, labels_N: Any) -> Scored:
+    features_NF = np.eye(3)[labels_N] + 1e-3 * draw(len(labels_N), 3).numpy()
+    return Scored(labels_N, clusters_N, features_NF, features_NF, labels_N, True)
+
+
+CHECKS: dict[str, dict[str, Check]] = {
+    "clusterer": {
+        "labels are 0 … K−1 and the same for the same seed": _clusterer,
+        "predict_proba needs the state's tensors alone": _clusterer_state,
+    },
+    "metric": {
+        "a perfect clustering scores 1": _metric,
+        "numbering clusters otherwise changes nothing": _metric_invariant,
+    },
+}
