@@ -72,12 +72,12 @@ def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunR
     return _complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
 
 
-def load(run: str | Path, device: str = "cpu") -> Model:
+def load(run: str | Path, device: str = "auto") -> Model:
     """The model of a finished run; raises RunError when there is none."""
     return Model.load(run, device)
 
 
-def evaluate(run: str | Path, device: str = "cpu", data: Any = None) -> dict[str, float]:
+def evaluate(run: str | Path, device: str = "auto", data: Any = None) -> dict[str, float]:
     """Score the saved model of a run on its data again; empty without labels."""
     folder = RunFolder.open(run)
     recipe = folder.recipe()

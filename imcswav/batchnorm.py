@@ -37,7 +37,7 @@ class PerView:
 
 
 @cache
-def _per_view_class(cls: type[nn.Module]) -> type[nn.Module]:
+def _per_view_class(cls: Any) -> Any:
     return type(f"PerView{cls.__name__}", (PerView, cls), {})
 
 
@@ -45,7 +45,8 @@ def per_view(module: nn.Module) -> None:
     """Turn every batch-norm layer (timm's subclasses too) into one that can tell views apart, in place."""
     for layer in _layers(module):
         if not isinstance(layer, PerView):
-            layer.__class__ = _per_view_class(layer.__class__)
+            cls: Any = type(layer)
+            layer.__class__ = _per_view_class(cls)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from imcswav import checkpoint
 from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data, mix
-from imcswav.errors import ImcswavError, Problem
+from imcswav.devices import pick_device
+from imcswav.errors import Problem
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.recipe import Recipe
@@ -36,8 +38,7 @@ def build_run(recipe: Recipe, *, out: str | Path | None = None, data: Data | Non
     problems += raise_errors(recipe.name, check_data(recipe, data))
     learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, learner, data, RunFolder.create(recipe, out), device)
-    write_skipped(trainer)
-    return trainer, problems
+    return trainer, [*problems, *note_skipped(trainer)]
 
 
 def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:
@@ -60,7 +61,7 @@ def assemble(recipe: Recipe, learner: Learner, data: Data, run: RunFolder, devic
     """Put ready parts together on the device."""
     if recipe.trainer.channels_last:
         learner.memory_format = torch.channels_last
-        learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        learner.to(memory_format=torch.channels_last)
     learner.to(device)
     optimizer: Optimizer = recipe.optimizer.build()
     schedule: Schedule = recipe.schedule.build()
@@ -81,35 +82,29 @@ def assemble(recipe: Recipe, learner: Learner, data: Data, run: RunFolder, devic
     )
 
 
-def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA, then MPS, then the CPU; raises ImcswavError for a device that isn't there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ImcswavError(f"Device '{name}' can't be used here ({reason}); use --device auto or cpu.") from error
-    return device
-
-
 def prepare_torch(recipe: Recipe) -> None:
     """Threads, determinism and the seed of the weights' initialisation."""
     settings = recipe.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(settings.deterministic)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.manual_seed(mix(recipe.seed, INIT))
 
 
-def write_skipped(trainer: Trainer) -> None:
-    """``skipped.csv``: every file that could not be read, with the reason."""
+def note_skipped(trainer: Trainer) -> list[Problem]:
+    """Write ``skipped.csv``, every file that could not be read with the reason, and give a warning with their number."""
     from imcswav.artefacts import write_csv
 
-    if trainer.data.skipped:
-        write_csv(trainer.run.path / "skipped.csv", ("path", "reason"), trainer.data.skipped)
+    skipped = trainer.data.skipped
+    if not skipped:
+        return []
+    path = trainer.run.path / "skipped.csv"
+    write_csv(path, ("image", "reason"), skipped)
+    message = f"{len(skipped)} files can't be read and are left out; {path} lists them."
+    return [Problem("data", message, severity="warning")]
 
 
 def runtime_summary(trainer: Trainer) -> dict[str, Any]:
@@ -118,6 +113,7 @@ def runtime_summary(trainer: Trainer) -> dict[str, Any]:
     return {
         "epochs": trainer.epoch,
         "steps": trainer.step,
+        "skipped": len(trainer.data.skipped),
         "seconds": round(trainer.seconds, 2),
         "cpu_seconds": round(trainer.cpu_seconds, 2),
         "images_per_second": round(images / trainer.seconds, 1) if trainer.seconds else None,

@@ -19,7 +19,12 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
     if facts is not None:
         problems += _check_counts(recipe, facts.images)
         assert isinstance(recipe.learner, Learner.Config)
-        known = RecipeFacts(data=facts, clusters=recipe.clusters, batch_size=recipe.trainer.batch_size)
+        known = RecipeFacts(
+            data=facts,
+            clusters=recipe.clusters,
+            batch_size=recipe.trainer.batch_size,
+            clusterer=recipe.clusterer is not None,
+        )
         problems += recipe.learner.check_recipe(known)
     return problems
 

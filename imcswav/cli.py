@@ -7,13 +7,16 @@ import traceback
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from imcswav import __version__
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+STOPPED = "Stopped; `imcswav resume RUN` goes on from the last checkpoint."
+
+# newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
+UsageMistake = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -102,7 +105,7 @@ def evaluate(run: RunArgument, device: DeviceOption = None) -> None:
     """Score a run's saved model on its data again."""
     from imcswav import api, console
 
-    console.scores(api.evaluate(run, device=device or "cpu"))
+    console.scores(api.evaluate(run, device=device or "auto"))
 
 
 @app.command()
@@ -116,7 +119,7 @@ def predict(
     from imcswav import console
     from imcswav.predict import predict_files
 
-    console.predicted(predict_files(run, images, out, device=device or "cpu"))
+    console.predicted(predict_files(run, images, out, device=device or "auto"))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -131,12 +134,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         if arguments == ["--version"]:
             print(f"imcswav {__version__}")
             return DONE
-        app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
+        # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
+        code = app(arguments, standalone_mode=False)
+    except UsageMistake as error:
+        error.show()  # type: ignore[attr-defined]
         return MISTAKE
-    except (KeyboardInterrupt, click.Abort):
-        print("Stopped.", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
+        print(STOPPED, file=sys.stderr)
         return INTERRUPTED
     except ImcswavError as error:
         if debug:
@@ -149,4 +153,6 @@ def _run(arguments: list[str], debug: bool) -> int:
         hint = "" if debug else " Run again with --debug and report the traceback."
         print(f"A defect of imcswav: {type(error).__name__}: {error}.{hint}", file=sys.stderr)
         return DEFECT
-    return DONE
+    if code == INTERRUPTED:
+        print(STOPPED, file=sys.stderr)
+    return code if isinstance(code, int) else DONE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from imcswav.component import KINDS
 from imcswav.errors import ImcswavError, Problem
+from imcswav.part import Part
 from imcswav.plugins import did_you_mean, registry
 
 if TYPE_CHECKING:
@@ -40,7 +43,16 @@ def finished(result: RunResult) -> None:
         out.print(table)
     else:
         out.print(f"{summary['recipe']}: no labels, so no scores.")
-    facts = ("clusters", "clusters_used", "epochs", "seconds", "images_per_second", "seed", "bn_statistics", "scored_on")
+    facts = (
+        "clusters",
+        "clusters_used",
+        "epochs",
+        "seconds",
+        "images_per_second",
+        "seed",
+        "bn_statistics",
+        "scored_on",
+    )
     out.print("  ".join(f"{name} {summary[name]}" for name in facts))
     out.print(f"Run folder: {result.path}", soft_wrap=True)
 
@@ -107,13 +119,13 @@ def component(kind: str, name: str) -> None:
         raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
     cls = registry().get(kind, name)
     out.print(f"{kind} {name}  ({registry().origins[kind, name]}, {cls.__module__}.{cls.__qualname__})\n")
-    out.print(inspect.getdoc(cls) or "")
+    out.print(f"{inspect.getdoc(sys.modules[cls.__module__]) or ''}\n\n{inspect.getdoc(cls) or ''}\n")
     table = Table("setting", "type", "default", "range", "meaning")
     for setting, field in cls.Config.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
         shown = "required" if default is PydanticUndefined else repr(default)
         limits = ", ".join(_limit(mark) for mark in field.metadata if _limit(mark))
-        table.add_row(setting, _type(field.annotation), shown, limits, field.description or "")
+        table.add_row(setting, _type(field.annotation, field.metadata), shown, limits, field.description or "")
     out.print(table)
 
 
@@ -122,9 +134,21 @@ def _limit(mark: Any) -> str:
     return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
 
 
-def _type(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    return text.replace("typing.", "").replace("pathlib._local.", "").replace("pathlib.", "")
+def _type(annotation: Any, marks: Iterable[Any] = ()) -> str:
+    """A type as a reader would write it: a part is shown as its kind, ranges and modules are left out."""
+    for mark in marks:
+        if isinstance(mark, Part):
+            return mark.kind
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inner[0], inner[1:])
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_type, inner))}]"
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
 def _first_line(cls: type) -> str:

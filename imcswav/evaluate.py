@@ -86,7 +86,7 @@ def evaluation_model(trainer: Trainer) -> Iterator[Model]:
 
 
 def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> Assessment:
-    """Assign every split and score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
+    """Assign every split, score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
     embedded = [model.embed(split.images) for split in (data.train, data.test) if split is not None]
     if fit_clusterer and recipe.clusterer is not None:
         model.clusterer = recipe.clusterer.build(clusters=recipe.clusters, seed=recipe.seed)

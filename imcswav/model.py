@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imcswav.build import pick_device
 from imcswav.clusterers import Array, Clusterer
 from imcswav.data import DataFacts
+from imcswav.devices import pick_device
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
 from imcswav.images import to_images
@@ -53,7 +53,8 @@ class Model:
 
     def predict(self, images: Any) -> Array:
         """Cluster of each image, int64 (N,) in 0 … K−1."""
-        return self.predict_proba(images).argmax(1)
+        clusters_N: Array = self.predict_proba(images).argmax(1)
+        return clusters_N
 
     def predict_proba(self, images: Any) -> Array:
         """Probability of each cluster, float32 (N, K); raises DataError for images that can't be read."""
@@ -102,7 +103,7 @@ class Model:
         write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def load(cls, run: str | Path, device: str | torch.device = "cpu") -> Model:
+    def load(cls, run: str | Path, device: str = "auto") -> Model:
         """Load from a run folder or its ``model/``; ``device`` may be "auto".
 
         Raises RunError when there is no model or it can't be restored, ImcswavError for a device that isn't there.
@@ -117,8 +118,7 @@ class Model:
             state = load_file(folder / "weights.safetensors")
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise RunError(
-                f"{run} holds no readable model ({error}); give the folder of a finished run "
-                f"(runs/<name>/<time>)."
+                f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>)."
             ) from error
         device = pick_device(str(device))
         try:
@@ -134,7 +134,8 @@ class Model:
 
     @classmethod
     def _restore(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Model:
-        facts = DataFacts(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["facts"].items()})
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["facts"].items()}
+        facts = DataFacts(**known)
         settings = Part("learner").validate(config["learner"])
         assert isinstance(settings, Learner.Config)
         learner: Learner = settings.restored().build(facts=facts, clusters=config["clusters"])
@@ -159,5 +160,3 @@ def _own(x: Tensor) -> Tensor:
 
 def _numpy(x: Tensor) -> Array:
     return x.detach().float().cpu().numpy()
-
-

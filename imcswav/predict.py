@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imcswav.artefacts import write_csv
 from imcswav.errors import DataError, RunError
-from imcswav.images import decode_many, find_images, printable, printable
+from imcswav.images import decode_many, find_images, printable
 from imcswav.model import Model
 
 
@@ -22,8 +22,8 @@ class Predicted:
     skipped_file: Path
 
 
-def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "cpu") -> Predicted:
-    """Write ``out`` (image, cluster, confidence); ``labels.csv`` has beside it ``labels.skipped.csv`` of what can't be read.
+def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
+    """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unreadable files.
 
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """
@@ -38,7 +38,9 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "c
     paths = _expand(images, facts.channels)
     decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
     if not kept:
-        raise DataError(f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}.")
+        raise DataError(
+            f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}."
+        )
     probabilities = model.assign(model.embed(decoded))
     rows = [
         (printable(paths[i]), int(row.argmax()), f"{row.max():.4f}") for i, row in zip(kept, probabilities, strict=True)

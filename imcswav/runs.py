@@ -44,7 +44,9 @@ class RunFolder:
             run.write_text("recipe.toml", dump_recipe(recipe))
             run.write_json("environment.json", environment(recipe.seed))
         except OSError as error:
-            raise RunError(f"The run folder {path} can't be written: {error.strerror or error}; give another --out.") from error
+            raise RunError(
+                f"The run folder {path} can't be written: {error.strerror or error}; give another --out."
+            ) from error
         return run
 
     @classmethod
@@ -52,7 +54,9 @@ class RunFolder:
         """An existing run; raises RunError when there is no ``recipe.toml``."""
         folder = Path(path)
         if not (folder / "recipe.toml").is_file():
-            raise RunError(f"{folder} is no run folder: it holds no recipe.toml; give a folder that `imcswav run` made.")
+            raise RunError(
+                f"{folder} is no run folder: it holds no recipe.toml; give a folder that `imcswav run` made."
+            )
         return cls(folder)
 
     @classmethod

@@ -50,9 +50,8 @@ class Trainer:
         self.recipe, self.settings, self.run, self.device = recipe, recipe.trainer, run, device
         self.learner, self.data = learner, data
         self.optimizer, self.schedule, self.callbacks = optimizer, schedule, callbacks
-        self.forward: nn.Module = learner
         if self.settings.compile:
-            learner.compile()
+            learner.compile_parts()
         self.steps_per_epoch = len(data.train) // self.settings.batch_size
         self.steps = self.steps_per_epoch * self.settings.epochs
         if self.settings.max_steps is not None:
@@ -88,13 +87,17 @@ class Trainer:
                 return
             with self._timed():
                 self._train_step(batch)
-                due = self.step % self.settings.log_every == 0 or self.step == self.steps
-                values = self._collect_logs() if due else None
+                values = self._collect_logs() if self._log_due() else None
             if values is not None:
                 self.call("log", values)
             if self.interrupted:
                 self.call("interrupt")
                 raise KeyboardInterrupt
+
+    def _log_due(self) -> bool:
+        """Every few steps, and wherever a checkpoint may follow: a loss that is no number must not be saved over."""
+        ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps or self.interrupted
+        return ends or self.step % self.settings.log_every == 0
 
     def _train_step(self, batch: Batch) -> None:
         progress = Progress(self.step, self.epoch, self.steps, self.steps_per_epoch)
@@ -103,7 +106,7 @@ class Trainer:
             group["lr"] = lr * factor
         self.learner.before_step(progress)
         with self._autocast():
-            scalars = self.forward(batch, progress, mix(self.recipe.seed, STEP, self.step))
+            scalars = self.learner(batch, progress, mix(self.recipe.seed, STEP, self.step))
         self.optimizer.zero_grad(set_to_none=True)
         scalars["loss"].backward()
         self.learner.before_update(progress)

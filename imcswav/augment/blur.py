@@ -20,12 +20,12 @@ def blur_weights(sigma_M: Tensor, on_M: Tensor, size: int, longest: float) -> Te
     # a pixel is met as itself and as its images about the first and the last pixel, which are not repeated
     mirrors = ((to + source, source > 0), (2 * (size - 1) - source - to, source < size - 1))
     distances = ((to - source, source >= 0), *mirrors)
-    weights_MSS = torch.zeros(len(sigma_M), size, size, device=sigma_M.device)
+    weights_MSS = sigma_M.new_zeros(len(sigma_M), size, size)
     for distance_SS, exists in distances:
         bell = torch.exp(-0.5 * (distance_SS / sigma_M[:, None, None]).square())
         weights_MSS += bell * ((distance_SS.abs() <= radius) & exists)
     weights_MSS /= weights_MSS.sum(-1, keepdim=True)
-    return torch.where(on_M[:, None, None], weights_MSS, torch.eye(size, device=sigma_M.device))
+    return torch.where(on_M[:, None, None], weights_MSS, torch.eye(size, dtype=sigma_M.dtype, device=sigma_M.device))
 
 
 def blur(x_CMQ: Tensor, weights_MSS: Tensor) -> Tensor:

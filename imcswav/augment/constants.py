@@ -10,5 +10,5 @@ from torch import Tensor
 
 @cache
 def constant(values: tuple[float, ...] | tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
-    """The values as a tensor on ``device``, copied once: a copy in every step would wait for the host."""
-    return torch.tensor(values, device=device)
+    """The values as float32 on ``device``, copied once: a copy in every step would wait for the host."""
+    return torch.tensor(values, dtype=torch.float32, device=device)

@@ -102,7 +102,7 @@ def resized_crop(images_BCHW: Tensor, boxes: Boxes, size: int) -> Tensor:
     rows_BvSH = resize_weights(boxes.top, boxes.height, height, size)
     cols_BvSW = resize_weights(boxes.left, boxes.width, width, size, boxes.flip)
     rows, cols = rows_BvSH.flatten(1, 2), cols_BvSW.flatten(0, 1).mT
-    planes = torch.empty(channels, batch * views, size, size, device=images_BCHW.device)
+    planes = torch.empty(channels, batch * views, size, size, dtype=torch.float32, device=images_BCHW.device)
     # channel by channel nothing needs to be transposed, and one product of rows serves all crops of an image
     for channel, image_BHW in enumerate(images_BCHW.float().unbind(1)):
         planes[channel] = torch.bmm(torch.bmm(rows, image_BHW).view(batch * views, size, width), cols)

@@ -60,8 +60,12 @@ class BasicBlock(nn.Module):
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            conv3x3(width, out, stride), nn.BatchNorm2d(out), nn.ReLU(inplace=True), conv3x3(out, out), nn.BatchNorm2d(out)
-        )  # fmt: skip
+            conv3x3(width, out, stride),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            conv3x3(out, out),
+            nn.BatchNorm2d(out),
+        )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or width != out:
             self.shortcut = nn.Sequential(nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out))

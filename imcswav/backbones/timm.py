@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import timm
 import torch
 from huggingface_hub import constants
-from huggingface_hub.utils import get_session
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -67,7 +67,14 @@ class Timm(Backbone, name="timm"):
             for size in sizes:
                 if trouble := _dry_run(model, channels, size):
                     message = f"{self.model} can't take images of {size} × {size} px ({trouble})."
-                    problems.append(Problem("model", message, "Enlarge the crops, give all of them the images' size, or take another model or stem.", self.model))
+                    problems.append(
+                        Problem(
+                            "model",
+                            message,
+                            "Enlarge the crops, give all of them the images' size, or take another model or stem.",
+                            self.model,
+                        )
+                    )
             return problems
 
         def _network(self, channels: int, size: int, pretrained: bool) -> nn.Module:
@@ -116,8 +123,8 @@ def _create(name: str, attempts: list[dict[str, Any]]) -> nn.Module:
                 raise
         else:
             return model
-    model = timm.create_model(name, **attempts[-1])
-    return model
+    last: nn.Module = timm.create_model(name, **attempts[-1])
+    return last
 
 
 def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
@@ -147,12 +154,12 @@ def _cache_only_without_network() -> Iterator[None]:
 
 
 def _small_stem(model: nn.Module, channels: int, name: str, pool: bool) -> None:
-    if not (isinstance(getattr(model, "conv1", None), nn.Conv2d) and hasattr(model, "maxpool")):
+    first = getattr(model, "conv1", None)
+    if not (isinstance(first, nn.Conv2d) and hasattr(model, "maxpool")):
         raise ImcswavError(
             f"the small stem replaces a ResNet's first layers, which {name} hasn't; use stem = 'imagenet'."
         )
-    width = model.conv1.out_channels
-    conv = nn.Conv2d(channels, width, 3, stride=1, padding=1, bias=False)
+    conv = nn.Conv2d(channels, first.out_channels, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = conv
     model.maxpool = nn.MaxPool2d(2) if pool else nn.Identity()

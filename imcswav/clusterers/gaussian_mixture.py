@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.mixture import GaussianMixture as Estimator
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.errors import DataError
@@ -35,9 +34,7 @@ class GaussianMixture(Clusterer, name="gaussian_mixture"):
     def fit(self, features_NF: Array) -> Array:
         """Labels (N,); raises DataError for fewer images than clusters, NaN, or a singular covariance."""
         features_NF = self._prepared(features_NF, fitting=True)
-        estimator = Estimator(
-            self.clusters,
-            covariance_type=self.config.covariance,
+        estimator = self._estimator(
             reg_covar=self.config.regularization,
             n_init=self.config.n_init,
             max_iter=self.config.max_iterations,
@@ -56,10 +53,15 @@ class GaussianMixture(Clusterer, name="gaussian_mixture"):
 
     def predict_proba(self, features_NF: Array) -> Array:
         """Posterior (N, K)."""
-        estimator = Estimator(self.clusters, covariance_type=self.config.covariance)
+        estimator = self._estimator()
         for name, tensor in self.state.items():
             setattr(estimator, f"{name}_", tensor.numpy())
         return np.asarray(estimator.predict_proba(self._prepared(features_NF)))
+
+    def _estimator(self, **settings: Any) -> Any:
+        from sklearn.mixture import GaussianMixture as Estimator  # a second to import
+
+        return Estimator(self.clusters, covariance_type=self.config.covariance, **settings)
 
     def _prepared(self, features_NF: Array, fitting: bool = False) -> Array:
         features_NF = self.checked(features_NF, fitting=fitting).astype(np.float64)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from scipy.special import softmax
-from sklearn.cluster import KMeans as Estimator
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.plugins import hookimpl
@@ -32,6 +31,8 @@ class KMeans(Clusterer, name="kmeans"):
 
     def fit(self, features_NF: Array) -> Array:
         """Labels (N,); raises DataError for fewer images than clusters and for NaN."""
+        from sklearn.cluster import KMeans as Estimator  # a second to import
+
         features_NF = self._prepared(features_NF, fitting=True)
         estimator = Estimator(
             self.clusters,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.cluster import SpectralClustering
-from sklearn.neighbors import KNeighborsClassifier
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.errors import DataError
@@ -33,6 +31,8 @@ class Spectral(Clusterer, name="spectral"):
 
     def fit(self, features_NF: Array) -> Array:
         """Labels (N,); raises DataError unless there are more images than clusters, and for NaN."""
+        from sklearn.cluster import SpectralClustering  # a second to import
+
         features_NF = self._prepared(features_NF, fitting=True)
         if len(features_NF) == self.clusters:
             raise DataError(
@@ -51,6 +51,8 @@ class Spectral(Clusterer, name="spectral"):
 
     def predict_proba(self, features_NF: Array) -> Array:
         """Share of the votes for each cluster (N, K)."""
+        from sklearn.neighbors import KNeighborsClassifier
+
         known_MF, labels_M = self.state["features"].numpy(), self.state["labels"].numpy()
         vote = KNeighborsClassifier(min(self.config.voters, len(known_MF))).fit(known_MF, labels_M)
         shares_NK = np.zeros((len(features_NF), self.clusters))

@@ -21,6 +21,8 @@ class RecipeFacts:
     data: DataFacts
     clusters: int
     batch_size: int
+    clusterer: bool = False
+    """Whether a clusterer is fitted after training; its clusters then are the run's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Learner(Component, nn.Module, kind="learner"):
         ``seed`` is unique for the step: every random draw of the step comes from it.
         """
         raise NotImplementedError
+
+    def compile_parts(self) -> None:
+        """Compile, in place, what torch.compile is worth for; called once before training when asked."""
+        self.compile()
 
     def before_step(self, progress: Progress) -> None:
         """Before forward."""

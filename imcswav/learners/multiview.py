@@ -74,7 +74,8 @@ class MultiView(Learner, name="multiview"):
                 Problem(f"backbone.{p.path}", p.message, p.remedy, p.value, p.severity)
                 for p in self.backbone.check_sizes(sizes, facts.data.channels)
             ]
-            return [*self._check_names(), *backbone, *self._check_prototypes(facts)]
+            assignment = [] if facts.clusterer else self._check_assignment()
+            return [*self._check_names(), *assignment, *backbone, *self._check_prototypes(facts)]
 
         def _check_names(self) -> list[Problem]:
             known = ["features", *self.heads]
@@ -92,6 +93,13 @@ class MultiView(Learner, name="multiview"):
                 except ValueError as error:
                     problems.append(Problem("heads", f"{error}.", "Let one of them read 'features'."))
             return problems
+
+        def _check_assignment(self) -> list[Problem]:
+            if self.assignment in self.heads:
+                return []
+            message = f"there is no head '{self.assignment}' and no clusterer, so no image gets a cluster."
+            remedy = f"{did_you_mean(self.assignment, list(self.heads))} Or add a [clusterer]."
+            return [Problem("learner.assignment", message, remedy, self.assignment, severity="warning")]
 
         def _head_names(self) -> Iterator[tuple[str, str, str]]:
             parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in self.heads.items()}
@@ -133,7 +141,9 @@ class MultiView(Learner, name="multiview"):
             per_view(self)
         if widths.get(config.assignment, clusters) != clusters:
             message = f"the head '{config.assignment}' assigns {widths[config.assignment]} clusters, not {clusters}."
-            raise RecipeError("learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")])
+            raise RecipeError(
+                "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]
+            )
 
     def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
@@ -175,6 +185,10 @@ class MultiView(Learner, name="multiview"):
                 total = weighted if total is None else total + weighted
         assert total is not None
         return {"loss": total, **scalars, **step.logs}
+
+    def compile_parts(self) -> None:
+        """The backbone, where nearly all the time goes."""
+        self.backbone.compile()
 
     def before_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""

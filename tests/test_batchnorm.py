@@ -1,0 +1,151 @@
+"""Statistics per view and their re-estimation, against separate calls and plain sums."""
+
+import copy
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+from imcswav import batchnorm
+from imcswav.batchnorm import evaluating, per_view, reestimate, views_in_batch
+
+VIEWS, IMAGES = 3, 5
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1), BatchNormAct2d(3))
+        self.head = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net().double()
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def test_views_in_one_batch_equal_separate_calls(net):
+    single, joint = net, copy.deepcopy(net)
+    per_view(joint)
+    views = torch.randn(VIEWS, IMAGES, 2, 6, 6, dtype=torch.float64) * torch.tensor([1.0, 2, 5]).view(-1, 1, 1, 1, 1)
+    one, other = views.clone().requires_grad_(), views.clone().requires_grad_()
+    apart = torch.cat([single(view) for view in one])
+    with views_in_batch(joint, VIEWS):
+        together = joint(other.flatten(0, 1))
+    pooled = joint(views.flatten(0, 1))
+    assert (pooled - together).abs().max() > 0.01  # the views do differ in their statistics
+    close(apart, together)
+    weights = torch.randn_like(apart)
+    (apart * weights).sum().backward()
+    (together * weights).sum().backward()
+    close(one.grad, other.grad)
+    for (name, p), q in zip(single.named_parameters(), joint.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-10, msg=name)
+
+
+def test_running_statistics_get_one_update_a_view(net):
+    joint = copy.deepcopy(net)
+    per_view(joint)
+    views = torch.randn(VIEWS, IMAGES, 2, 6, 6, dtype=torch.float64)
+    for view in views:
+        net(view)
+    with views_in_batch(joint, VIEWS):
+        joint(views.flatten(0, 1))
+    assert net.state_dict().keys() == joint.state_dict().keys()
+    for value, other in zip(net.state_dict().values(), joint.state_dict().values(), strict=True):
+        close(value, other)
+    assert joint.head[1].num_batches_tracked == VIEWS
+
+
+def test_views_are_forgotten_after_use_and_ignored_in_evaluation(net):
+    per_view(net)
+    per_view(net)  # twice is once
+    x = torch.randn(VIEWS * IMAGES, 2, 6, 6, dtype=torch.float64)
+    plain = net.eval()(x)
+    with views_in_batch(net, VIEWS):
+        assert torch.equal(net(x), plain)
+    with pytest.raises(RuntimeError, match="stop"), views_in_batch(net, VIEWS):
+        raise RuntimeError("stop")
+    assert all(layer.views == 1 for layer in net.modules() if isinstance(layer, batchnorm.PerView))
+
+
+def test_evaluating_puts_modes_and_statistics_back(net):
+    net.train()
+    net.features[0].eval()
+    net.head[1].momentum = 0.3
+    modes = [part.training for part in net.modules()]
+    before = copy.deepcopy(net.state_dict())
+    images = torch.randn(20, 2, 6, 6, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="stop"), evaluating(net):
+        assert not any(part.training for part in net.modules())
+        reestimate(net, images, net, mode="train", batch_size=5, seed=0)
+        assert not torch.equal(net.head[1].running_mean, before["head.1.running_mean"])
+        raise RuntimeError("stop")
+    assert [part.training for part in net.modules()] == modes
+    assert net.head[1].momentum == 0.3
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def single_layer():
+    layer = nn.BatchNorm1d(2).double()
+    layer.running_mean += 7
+    return layer.eval(), torch.randn(23, 2, dtype=torch.float64) * 3 + 1
+
+
+def order(count, seed):
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def test_train_mode_is_the_mean_over_batches_from_scratch(monkeypatch):
+    monkeypatch.setattr(batchnorm, "REESTIMATION_BATCH", 6)
+    monkeypatch.setattr(batchnorm, "REESTIMATION_IMAGES", 20)
+    layer, images = single_layer()
+    reestimate(layer, images, layer, mode="train", batch_size=3, seed=4)
+    parts = [images[order(23, 4)[start : start + 5]] for start in range(0, 20, 5)]  # 4 batches of at most 6
+    close(layer.running_mean, sum(part.mean(0) for part in parts) / 4)
+    close(layer.running_var, sum(part.var(0) for part in parts) / 4)
+    assert not layer.training
+    assert layer.momentum == 0.1
+
+
+def test_test_mode_is_one_pass_of_momentum(monkeypatch):
+    layer, images = single_layer()
+    mean, var = layer.running_mean.clone(), layer.running_var.clone()
+    reestimate(layer, images, layer, mode="test", batch_size=10, seed=4)
+    shuffled = images[order(23, 4)]
+    for part in (shuffled[:12], shuffled[12:]):
+        mean, var = 0.9 * mean + 0.1 * part.mean(0), 0.9 * var + 0.1 * part.var(0)
+    close(layer.running_mean, mean)
+    close(layer.running_var, var)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 501, 1001])
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_no_batch_is_a_single_image(count, mode):
+    sizes = []
+    layer = nn.BatchNorm1d(2).eval()
+    images = torch.randn(count, 2)
+    reestimate(layer, images, lambda x: sizes.append(len(layer(x))), mode=mode, batch_size=2, seed=0)
+    assert sum(sizes) == (count if count > 1 else 0)
+    assert not sizes or (min(sizes) > 1 and max(sizes) <= 500)
+
+
+def test_running_mode_and_networks_without_batch_norm_are_left_alone():
+    layer, images = single_layer()
+    before = copy.deepcopy(layer.state_dict())
+    reestimate(layer, images, pytest.fail, mode="running", batch_size=5, seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    plain = nn.Linear(2, 2)
+    for mode in ("train", "test"):
+        reestimate(plain, images, pytest.fail, mode=mode, batch_size=5, seed=0)
+    reestimate(nn.BatchNorm1d(2, track_running_stats=False), images, pytest.fail, mode="train", batch_size=5, seed=0)
