@@ -45,10 +45,12 @@ def run(
     """Train, evaluate and write a run folder.
 
     ``recipe`` is a TOML file, the name of a shipped recipe, or tables; ``overrides`` are "a.b=c" or a mapping of
-    dotted paths; ``out`` an empty or new folder (default ``runs/<name>/<time>-<id>``). ``data``: images in place of
-    the recipe's: an array (N, H, W), (N, H, W, C) or (N, C, H, W), a list of paths or PIL images, a torch Dataset
-    whose items are images or (image, label) pairs, or a built Data component. Labels only score. Settings of the "array" data (size, channels,
-    resize) are overrides: ``{"data.size": 32}``.
+    dotted paths; ``out`` an empty or new folder (default ``runs/<name>/<time>-<id>``).
+
+    ``data``: images in place of the recipe's: an array (N, H, W), (N, H, W, C) or (N, C, H, W), a list of paths or PIL
+    images, a torch Dataset whose items are images or (image, label) pairs, or a built Data component. Labels only
+    score. Settings of the "array" data (size, channels, resize) are overrides: ``{"data.size": 32}``.
+
     ``warn`` is called with each warning; by default it becomes a Python warning.
 
     Raises RecipeError with all problems at once, DataError, RunError; KeyboardInterrupt after saving.

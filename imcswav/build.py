@@ -25,7 +25,9 @@ INIT = 0
 """Key of the random stream that initialises weights."""
 
 
-def build_run(recipe: Recipe, *, out: str | Path | None = None, data: Data | None = None) -> tuple[Trainer, list[Problem]]:
+def build_run(
+    recipe: Recipe, *, out: str | Path | None = None, data: Data | None = None
+) -> tuple[Trainer, list[Problem]]:
     """A trainer in a new run folder, and the warnings of the checks.
 
     The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
@@ -95,7 +97,7 @@ def prepare_torch(recipe: Recipe) -> None:
 
 
 def note_skipped(trainer: Trainer) -> list[Problem]:
-    """Write ``skipped.csv``, every file that could not be read with the reason, and give a warning with their number."""
+    """Write ``skipped.csv``, every unreadable file with the reason; returns a warning with their number."""
     from imcswav.artefacts import write_csv
 
     skipped = trainer.data.skipped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,12 +16,14 @@ DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 STOPPED = "Stopped; `imcswav resume RUN` goes on from the last checkpoint."
 
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
-UsageMistake = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 RecipeArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe such as digits.")]
-SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. trainer.epochs=5.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. trainer.epochs=5.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 
@@ -42,7 +44,7 @@ def run(
     recipe: RecipeArgument,
     changes: SetOption = [],  # noqa: B006 (typer copies it)
     resume: Annotated[bool, typer.Option("--resume", help="Go on with this recipe's latest unfinished run.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>-<id>).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>).")] = None,
     device: DeviceOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
 ) -> None:
@@ -137,7 +139,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
         code = app(arguments, standalone_mode=False)
     except UsageMistake as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return MISTAKE
     except (KeyboardInterrupt, typer.Abort):
         print(STOPPED, file=sys.stderr)

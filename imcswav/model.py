@@ -120,7 +120,7 @@ class Model:
             raise RunError(
                 f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>)."
             ) from error
-        device = pick_device(str(device))
+        target = pick_device(device)
         try:
             model = cls._restore(config, state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -130,7 +130,7 @@ class Model:
                 f"The model in {folder} can't be restored ({reason}); install the packages and the version of "
                 f"imcswav it was trained with (environment.json)."
             ) from error
-        return model.to(device)
+        return model.to(target)
 
     @classmethod
     def _restore(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Model:

@@ -23,7 +23,7 @@ class Predicted:
 
 
 def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
-    """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unreadable files.
+    """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unread files.
 
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """

@@ -140,8 +140,8 @@ class Trainer:
         self._sums, self._summed = {}, 0
         if not math.isfinite(values["loss"]):
             raise RunError(
-                f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} is "
-                f"kept. Lower optimizer.lr, or set trainer.clip_gradient."
+                f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} "
+                f"is kept. Lower optimizer.lr, or set trainer.clip_gradient."
             )
         return values | {"lr": self.optimizer.param_groups[0]["lr"]}
 

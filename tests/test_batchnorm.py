@@ -85,11 +85,16 @@ def test_evaluating_puts_modes_and_statistics_back(net):
     modes = [part.training for part in net.modules()]
     before = copy.deepcopy(net.state_dict())
     images = torch.randn(20, 2, 6, 6, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="stop"), evaluating(net):
-        assert not any(part.training for part in net.modules())
-        reestimate(net, images, net, mode="train", batch_size=5, seed=0)
+
+    def stop(x):
+        net(x)
+        assert not net.training
+        assert net.head[1].training
         assert not torch.equal(net.head[1].running_mean, before["head.1.running_mean"])
         raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), evaluating(net):
+        reestimate(net, images, stop, mode="train", batch_size=5, seed=0)
     assert [part.training for part in net.modules()] == modes
     assert net.head[1].momentum == 0.3
     for name, value in net.state_dict().items():

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -46,9 +45,9 @@ epochs = "many"
 """
 
 
-def imcswav(*words, cwd, env=None):
+def imcswav(*words, cwd):
     command = [sys.executable, "-m", "imcswav", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def call(capsys, *words):
@@ -86,7 +85,8 @@ def test_help_loads_neither_torch_nor_timm(tmp_path):
         "from imcswav.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as left: code = left.code\n"
-        "heavy = {'torch', 'timm', 'torchvision', 'sklearn', 'scipy', 'pydantic', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "names = {'torch', 'timm', 'torchvision', 'sklearn', 'scipy', 'pydantic', 'numpy', 'matplotlib'}\n"
+        "heavy = names & set(sys.modules)\n"
         "print('heavy', sorted(heavy), code)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -294,7 +294,8 @@ def test_predict_lists_what_it_cannot_read(finished, tmp_path, capsys):
         assert "broken.jpg" in err
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
-    assert {Path(row.split(",")[0]).name for row in texts[0].splitlines()[1:]} == {"grey.png", "rgba.png", "sixteen.png"}
+    names = {Path(row.split(",")[0]).name for row in texts[0].splitlines()[1:]}
+    assert names == {"grey.png", "rgba.png", "sixteen.png"}
     assert "broken.jpg" in (tmp_path / "one.skipped.csv").read_text()
     code, _, err = call(capsys, "predict", run, photos, "--out", tmp_path / "one.csv")
     assert code == 2

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import FACTS, images, learner
 from torch import nn
 
 from imcswav.errors import DataError, ImcswavError, RunError
 from imcswav.model import Model
 from imcswav.plugins import registry
-from tiny import FACTS, images, learner
 
 
 @pytest.fixture
@@ -29,7 +29,10 @@ def test_saved_and_loaded_gives_identical_probabilities(model, tmp_path):
         assert np.array_equal(loaded.transform(images()), model.transform(images()))
     assert (loaded.clusters, loaded.views, loaded.facts) == (3, 2, FACTS)
     assert not loaded.learner.training
-    assert sorted(path.name for path in (tmp_path / "run" / "model").iterdir()) == ["config.json", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "run" / "model").iterdir()) == [
+        "config.json",
+        "weights.safetensors",
+    ]
 
 
 def test_shapes_and_dtypes(model):
@@ -107,7 +110,9 @@ def test_sources_of_starting_weights_are_not_needed_at_load(tmp_path, monkeypatc
     Model(trained, facts=FACTS, clusters=3).save(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["learner"]["backbone"]["pretrained"] is True
     monkeypatch.setattr("imcswav.backbones.timm._download", pytest.fail)
-    assert np.array_equal(Model.load(tmp_path).predict(images()), Model(trained, facts=FACTS, clusters=3).predict(images()))
+    assert np.array_equal(
+        Model.load(tmp_path).predict(images()), Model(trained, facts=FACTS, clusters=3).predict(images())
+    )
 
 
 def test_tied_weights_can_be_saved(model, tmp_path):

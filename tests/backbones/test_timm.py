@@ -1,5 +1,5 @@
-import timm
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError

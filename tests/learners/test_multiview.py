@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 from pydantic import ValidationError
+from tiny import FACTS, PROGRESS, SETTINGS, batch, images, learner, settings
 
 from imcswav.check import check_recipe
 from imcswav.data import Batch, DataFacts
@@ -12,7 +13,6 @@ from imcswav.losses import Loss
 from imcswav.plugins import registry
 from imcswav.recipe_files import load_recipe
 from imcswav.step import Progress
-from tiny import FACTS, PROGRESS, SETTINGS, batch, images, learner, settings
 
 
 class Spy(Loss, name="test_spy"):
@@ -26,6 +26,13 @@ class Spy(Loss, name="test_spy"):
 @pytest.fixture(autouse=True)
 def spy(monkeypatch):
     monkeypatch.setitem(registry().classes, ("loss", "test_spy"), Spy)
+
+
+def double(net):
+    """The learner in float64, crops and all."""
+    views = net.views
+    net.views = lambda pixels, seed: [group.double() for group in views(pixels, seed)]
+    return net.double()
 
 
 def gradients(net):
@@ -53,16 +60,15 @@ def test_without_detach_the_classifier_reaches_the_encoder():
 
 @pytest.mark.parametrize("statistics", ["per_view", "pooled"])
 def test_views_come_global_first_in_the_order_of_crops(statistics):
-    net = learner(losses=[{"name": "test_spy"}], batch_norm=statistics).double().eval()
-    net.views = lambda pixels, seed: [group.double() for group in crops]
-    crops = type(net).config and learner().views(images(), 3)
+    net = double(learner(losses=[{"name": "test_spy"}], batch_norm=statistics)).eval()
+    crops = net.views(images(), 3)
     net(batch(), PROGRESS, 3)
     step = net.losses[0].step
     assert step.global_views == 2
     assert step.progress == PROGRESS
     assert set(step.outputs) == {"online.features", "online.projection", "online.prototypes", "online.classifier"}
     assert step.output("features").views == (0, 1, 2, 3, 4, 5)
-    each = [view for group in crops for view in group.double()]
+    each = [view for group in crops for view in group]
     assert [view.shape[-1] for view in each] == [10, 10, 6, 6, 6, 6]
     for number, view in enumerate(each):
         features = net.backbone(view)
@@ -73,16 +79,14 @@ def test_views_come_global_first_in_the_order_of_crops(statistics):
 
 
 def test_training_statistics_are_those_of_each_view_alone():
-    net = learner(losses=[{"name": "test_spy"}]).double()
-    crops = [group.double() for group in net.views(images(), 3)]
-    net.views = lambda pixels, seed: crops
+    net = double(learner(losses=[{"name": "test_spy"}]))
+    crops = net.views(images(), 3)
     net(batch(), PROGRESS, 3)
     got = net.losses[0].step["classifier"]
-    pooled = learner(losses=[{"name": "test_spy"}], batch_norm="pooled").double()
+    pooled = double(learner(losses=[{"name": "test_spy"}], batch_norm="pooled"))
     for number, view in enumerate(view for group in crops for view in group):
         alone = pooled.heads["classifier"](pooled.backbone(view))
         torch.testing.assert_close(got[number], alone, rtol=0, atol=1e-10)
-    pooled.views = lambda pixels, seed: crops
     pooled(batch(), PROGRESS, 3)
     assert (pooled.losses[0].step["classifier"] - got).abs().max() > 1e-3
 
@@ -102,7 +106,7 @@ def test_scalars_are_the_weighted_losses_and_the_logs():
 def test_precisions(precision):
     net = learner(losses=[*SETTINGS["losses"], {"name": "test_spy"}])
     if precision == "float64":
-        scalars = net.double().train()(Batch(images(), torch.arange(8)), PROGRESS, 3) if _double_views(net) else {}
+        scalars = double(net)(batch(), PROGRESS, 3)
         assert scalars["loss"].dtype == torch.float64
     else:
         with torch.autocast("cpu", torch.bfloat16):
@@ -113,12 +117,6 @@ def test_precisions(precision):
     scalars["loss"].backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
     assert net.backbone.layers[0].weight.grad.abs().sum() > 0
-
-
-def _double_views(net):
-    views = net.views
-    net.views = lambda pixels, seed: [group.double() for group in views(pixels, seed)]
-    return net
 
 
 def test_same_seed_same_loss():
@@ -144,8 +142,7 @@ def test_embedding_is_the_whole_image_or_the_mean_of_mild_views():
 
 
 def test_assignment_by_another_head_or_by_none():
-    facts = dataclasses.replace(FACTS)
-    net = settings(assignment="prototypes").build(facts=facts, clusters=7).eval()
+    net = settings(assignment="prototypes").build(facts=FACTS, clusters=7).eval()
     scores = net.heads["prototypes"](net.heads["projection"](net.backbone(net.views.whole(images()))))
     torch.testing.assert_close(net.embed(images()).probabilities, scores.softmax(-1))
     assert learner(assignment="none").embed(images()).probabilities is None

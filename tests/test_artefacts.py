@@ -1,0 +1,113 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import blobs, short_run
+
+from imcswav.artefacts import plot_confusion, plot_curves, write_csv
+from imcswav.metrics.acc import accuracy
+from imcswav.model import Model
+
+SUMMARY = (
+    "recipe", "acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc", "clusters", "clusters_used", "epochs",
+    "steps", "seconds", "cpu_seconds", "images_per_second", "seed", "bn_statistics", "scored_on", "trained_on",
+    "device", "precision",
+)  # fmt: skip
+
+
+def size(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        image.load()
+        return image.size
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_finished_run_leaves(tiny, tmp_path):
+    result = short_run(tiny, tmp_path / "run")
+    files = {path.name for path in result.path.iterdir()}
+    assert files == {
+        "assignments.csv", "checkpoints", "confusion.png", "curves.png", "environment.json", "metrics.jsonl", "model",
+        "recipe.toml", "summary.json",
+    }  # fmt: skip
+    assert min(size(result.path / "confusion.png") + size(result.path / "curves.png")) > 300
+    assert json.loads((result.path / "summary.json").read_text()) == result.summary
+    assert set(SUMMARY) <= set(result.summary)
+    assert all(result.summary[key] is not None for key in SUMMARY)
+    assert (result.summary["clusters"], result.summary["epochs"], result.summary["steps"]) == (2, 2, 8)
+    assert result.summary["scored_on"] == "train (40 images)"
+
+
+def test_assignments_are_the_models(tiny, tmp_path):
+    result = short_run(tiny, tmp_path / "run")
+    pixels, labels = blobs()
+    found = rows(result.path / "assignments.csv")
+    assert list(found[0]) == ["image", "split", "cluster", "confidence", "label"]
+    assert [row["image"] for row in found] == [str(number) for number in range(40)]
+    assert {row["split"] for row in found} == {"train"}
+    assert [int(row["label"]) for row in found] == labels.tolist()
+    clusters = np.array([int(row["cluster"]) for row in found])
+    probabilities = Model.load(result.path).predict_proba(pixels)
+    assert np.array_equal(clusters, probabilities.argmax(1))
+    assert np.allclose([float(row["confidence"]) for row in found], probabilities.max(1), atol=1e-4)
+    assert result.summary["acc"] == pytest.approx(accuracy(labels, clusters), abs=1e-6)
+
+
+def test_without_labels_scores_are_null_and_there_is_no_confusion(tiny, tmp_path):
+    result = short_run(tiny, tmp_path / "run", labelled=False)
+    for key in ("acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc"):
+        assert result.summary[key] is None
+    assert not (result.path / "confusion.png").exists()
+    assert {row["label"] for row in rows(result.path / "assignments.csv")} == {""}
+    assert size(result.path / "curves.png")
+
+
+def test_nothing_assigns(tiny, tmp_path):
+    del tiny["heads"]["classifier"], tiny["losses"][1]
+    with pytest.warns(UserWarning, match="no image gets a cluster"):
+        result = short_run(tiny, tmp_path / "run")
+    assert result.summary["acc"] is result.summary["clusters_used"] is None
+    assert result.summary["knn"] is not None
+    assert rows(result.path / "assignments.csv") == []
+    assert not (result.path / "confusion.png").exists()
+
+
+@pytest.mark.parametrize("labels", [[-1, 5, 10**9], [0, 1, 1]])
+def test_confusion_without_names_takes_any_integers(tmp_path, labels):
+    plot_confusion(tmp_path / "c.png", np.array(labels), np.array([1, 0, 2]), 3, ())
+    assert size(tmp_path / "c.png")
+
+
+def test_confusion_of_very_many_classes_stays_a_picture(tmp_path):
+    random = np.random.default_rng(0)
+    names = [f"class {number}" for number in range(1000)]
+    plot_confusion(tmp_path / "c.png", random.integers(0, 1000, 3000), random.integers(0, 700, 3000), 700, names)
+    assert max(size(tmp_path / "c.png")) < 3000
+
+
+def test_dollars_in_names_are_dollars(tmp_path):
+    plot_confusion(tmp_path / "c.png", np.array([0, 1]), np.array([0, 1]), 2, ("$\\nonsense{$", "5 $"))
+    assert size(tmp_path / "c.png")
+
+
+def test_curves_of_logs_with_and_without_scores(tmp_path):
+    plot_curves(tmp_path / "none.png", tmp_path / "metrics.jsonl")
+    lines = [{"step": 1, "epoch": 0, "seconds": 1.0, "loss": 2.0, "lr": 0.1}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    plot_curves(tmp_path / "losses.png", tmp_path / "metrics.jsonl")
+    lines.append({"step": 1, "epoch": 1, "seconds": 1.0, "eval/acc": 0.3})
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    plot_curves(tmp_path / "scores.png", tmp_path / "metrics.jsonl")
+    none, losses, scores = (size(tmp_path / f"{name}.png")[0] for name in ("none", "losses", "scores"))
+    assert none == losses < scores  # scores have a plot of their own
+
+
+def test_commas_and_line_ends_in_names_survive(tmp_path):
+    write_csv(tmp_path / "t.csv", ("image", "n"), [('a,"b"\n.png', 1)])
+    assert rows(tmp_path / "t.csv") == [{"image": 'a,"b"\n.png', "n": "1"}]

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from imcswav import cost
+from imcswav.errors import RecipeError
+from imcswav.losses import Loss
+from imcswav.plugins import registry
+from imcswav.recipe_files import load_recipe
+
+
+def estimate(tiny, **changes):
+    return cost.estimate(load_recipe(tiny, changes))
+
+
+def test_steps_and_parameters(tiny):
+    found = estimate(tiny)
+    learner = load_recipe(tiny).learner.build(facts=load_recipe(tiny).data.build().facts, clusters=3)
+    assert found.parameters == sum(p.numel() for p in learner.parameters())
+    assert (found.images, found.steps_per_epoch, found.steps) == (1797, 7, 21)
+    assert estimate(tiny, **{"trainer.max_steps": 5}).steps == 5
+
+
+def test_operations_of_a_network_counted_by_hand(tiny):
+    tiny["views"]["crops"] = [{"count": 2, "size": 8, "scale": [0.5, 1.0]}]
+    tiny["backbone"] = {"name": "small_resnet", "stem": 4, "widths": [4], "strides": [1]}
+    tiny["heads"] = {"prototypes": {"name": "prototypes", "count": 5}}
+    tiny["losses"] = [{"name": "swav"}]
+    views, pixels = 2, 64
+    first, others, scores = pixels * 9 * 1 * 4, 2 * pixels * 9 * 4 * 4, 4 * 5
+    # two operations a product; backward costs a forward for inputs and one for weights, but images need no gradient
+    network = 2 * views * (2 * first + 3 * others + 3 * scores)
+    assert network <= estimate(tiny).operations <= 1.03 * network  # crops and codes are products too, but few
+
+
+def test_memory_grows_with_the_batch_and_images(tiny):
+    small, large = estimate(tiny), estimate(tiny, **{"trainer.batch_size": 512})
+    fixed = cost.COPIES * 4 * small.parameters + 1797 * 64
+    assert large.memory - fixed == pytest.approx(2 * (small.memory - fixed), rel=1e-3)
+
+
+def test_reads_no_data_and_fetches_no_weights(tiny, monkeypatch):
+    monkeypatch.setattr("imcswav.data.digits.Digits.__init__", pytest.fail)
+    monkeypatch.setattr("imcswav.backbones.timm._download", pytest.fail)
+    tiny["backbone"] = {"name": "timm", "model": "test_resnet", "pretrained": True}
+    assert estimate(tiny).parameters > 0
+
+
+class Odd(Loss, name="test_odd"):
+    """Doesn't fit."""
+
+    def forward(self, step):
+        return step["classifier"] @ torch.ones(99)
+
+
+def test_parts_that_do_not_fit_are_a_problem_of_the_recipe(tiny, monkeypatch):
+    monkeypatch.setitem(registry().classes, ("loss", "test_odd"), Odd)
+    tiny["losses"] = [{"name": "test_odd"}]
+    with pytest.raises(RecipeError, match=r"one step on two random images fails: .*Check that its parts fit"):
+        estimate(tiny)

@@ -1,0 +1,121 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tiny import blobs, short
+
+from imcswav import evaluate
+from imcswav.build import build_run
+from imcswav.data import Split
+from imcswav.data.array import ArrayData
+from imcswav.evaluate import assess, baselines, evaluation_model
+from imcswav.metrics.acc import accuracy
+from imcswav.recipe_files import load_recipe
+
+
+def prepare(tiny, tmp_path, test=False, labelled=True, **changes):
+    pixels, labels = blobs()
+    data = ArrayData.of(pixels, labels=labels if labelled else None)
+    if test:
+        pixels, labels = blobs(16, seed=1)
+        names = [f"t{number}" for number in range(16)]
+        data.test = Split(torch.from_numpy(pixels)[:, None], names, torch.from_numpy(labels))
+    trainer, _ = build_run(load_recipe(short(tiny), changes), out=tmp_path / "run", data=data)
+    return trainer
+
+
+def assessed(trainer, **options):
+    with evaluation_model(trainer) as model:
+        return assess(model, trainer.data, trainer.recipe, **({"fit_clusterer": False} | options))
+
+
+def test_the_test_split_is_scored_where_there_is_one(tiny, tmp_path):
+    found = assessed(prepare(tiny, tmp_path, test=True))
+    assert found.scored is found.test
+    assert found.test.probabilities.shape == (16, 2)
+    assert found.train.features.shape == (40, 8)
+    assert found.scores["acc"] == accuracy(found.test.labels, found.test.clusters)
+    assert set(found.scores) == {"acc", "nmi", "ari", "knn"}
+
+
+def test_without_a_test_split_the_training_images_are_scored(tiny, tmp_path):
+    found = assessed(prepare(tiny, tmp_path))
+    assert found.test is None
+    assert found.scored is found.train
+    assert found.scores["acc"] == accuracy(found.train.labels, found.train.clusters)
+
+
+def test_without_labels_there_are_no_scores(tiny, tmp_path):
+    trainer = prepare(tiny, tmp_path, labelled=False)
+    found = assessed(trainer)
+    assert found.scores == {}
+    assert found.train.probabilities.shape == (40, 2)
+    assert baselines(found, trainer.recipe) == {}
+
+
+def test_without_a_classifier_only_features_are_scored(tiny, tmp_path):
+    del tiny["heads"]["classifier"], tiny["losses"][1]
+    found = assessed(prepare(tiny, tmp_path))
+    assert found.train.probabilities is None
+    assert set(found.scores) == {"knn"}
+
+
+def test_a_clusterer_takes_the_learners_place(tiny, tmp_path):
+    tiny["clusterer"] = {"name": "kmeans", "n_init": 2}
+    trainer = prepare(tiny, tmp_path)
+    own, fitted = assessed(trainer), assessed(trainer, fit_clusterer=True)
+    assert not np.allclose(own.train.probabilities, fitted.train.probabilities)
+    assert fitted.scores["acc"] == 1.0  # the two kinds of blobs lie apart in any features
+
+
+@pytest.mark.parametrize("mode", ["train", "test", "running"])
+def test_evaluation_changes_no_training_state(tiny, tmp_path, mode):
+    trainer = prepare(tiny, tmp_path, test=True, **{"predict.bn_statistics": mode})
+    trainer.fit()
+    before, generator = copy.deepcopy(trainer.learner.state_dict()), torch.get_rng_state()
+    assessed(trainer, fit_clusterer=True)
+    for name, value in trainer.learner.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert trainer.learner.training
+
+
+def test_where_the_statistics_come_from(tiny, tmp_path):
+    """Re-estimated from the training images, from the test images, or as training left them."""
+    trainer = prepare(tiny, tmp_path, test=True)
+    trainer.data.test.images.fill_(255)
+    norm = trainer.learner.backbone.layers[1]
+    with torch.no_grad():
+        whole = trainer.learner.backbone.layers[0](trainer.learner.views.whole(trainer.data.train.images))
+        bright = trainer.learner.backbone.layers[0](trainer.learner.views.whole(trainer.data.test.images))
+    expected = {
+        "train": whole.mean((0, 2, 3)),
+        "test": 0.9 * norm.running_mean + 0.1 * bright.mean((0, 2, 3)),
+        "running": norm.running_mean.clone(),
+    }
+    for mode, mean in expected.items():
+        predict = trainer.recipe.predict.model_copy(update={"bn_statistics": mode})
+        settings = trainer.recipe.trainer.model_copy(update={"batch_size": 16})
+        trainer.recipe = trainer.recipe.model_copy(update={"predict": predict, "trainer": settings})
+        with evaluation_model(trainer):
+            torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_do_not_depend_on_the_batch_of_prediction(tiny, tmp_path, monkeypatch):
+    trainer = prepare(tiny, tmp_path)
+    whole = assessed(trainer).train.probabilities
+    monkeypatch.setattr("imcswav.model.BATCH", 39)  # leaves one image over, too few for batch statistics
+    assert np.allclose(assessed(trainer).train.probabilities, whole, atol=1e-6)
+
+
+def test_baselines_are_kmeans_on_pixels_and_features(tiny, tmp_path, monkeypatch):
+    trainer = prepare(tiny, tmp_path, test=True)
+    found = assessed(trainer)
+    figures = baselines(found, trainer.recipe)
+    assert figures["kmeans_acc"] == 1.0
+    assert set(figures) == {"kmeans_acc", "features_kmeans_acc"}
+    monkeypatch.setattr(evaluate, "BASELINE_IMAGES", 7)  # a few at a time
+    assert baselines(found, trainer.recipe)["kmeans_acc"] == 1.0
+    monkeypatch.setattr(evaluate, "BASELINE_VALUES", 64)  # not even one image for each cluster
+    assert 0.5 <= baselines(found, trainer.recipe)["kmeans_acc"] <= 1.0
