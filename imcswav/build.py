@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data, mix
 from imcswav.devices import pick_device
 from imcswav.errors import Problem
+from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.recipe import Recipe
@@ -98,8 +98,6 @@ def prepare_torch(recipe: Recipe) -> None:
 
 def note_skipped(trainer: Trainer) -> list[Problem]:
     """Write ``skipped.csv``, every unreadable file with the reason; returns a warning with their number."""
-    from imcswav.artefacts import write_csv
-
     skipped = trainer.data.skipped
     if not skipped:
         return []
@@ -107,16 +105,3 @@ def note_skipped(trainer: Trainer) -> list[Problem]:
     write_csv(path, ("image", "reason"), skipped)
     message = f"{len(skipped)} files can't be read and are left out; {path} lists them."
     return [Problem("data", message, severity="warning")]
-
-
-def runtime_summary(trainer: Trainer) -> dict[str, Any]:
-    """Figures of the training itself."""
-    images = trainer.step * trainer.settings.batch_size
-    return {
-        "epochs": trainer.epoch,
-        "steps": trainer.step,
-        "skipped": len(trainer.data.skipped),
-        "seconds": round(trainer.seconds, 2),
-        "cpu_seconds": round(trainer.cpu_seconds, 2),
-        "images_per_second": round(images / trainer.seconds, 1) if trainer.seconds else None,
-    }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imcswav.artefacts import write_csv
 from imcswav.errors import DataError, RunError
+from imcswav.files import write_csv
 from imcswav.images import decode_many, find_images, printable
 from imcswav.model import Model
 

@@ -104,6 +104,7 @@ def test_evaluating_puts_modes_and_statistics_back(net):
 def single_layer():
     layer = nn.BatchNorm1d(2).double()
     layer.running_mean += 7
+    layer.num_batches_tracked += 5
     return layer.eval(), torch.randn(23, 2, dtype=torch.float64) * 3 + 1
 
 

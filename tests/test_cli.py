@@ -105,7 +105,7 @@ def test_run_leaves_a_complete_folder(finished):
     run, done = finished
     for name in (
         "recipe.toml", "environment.json", "metrics.jsonl", "checkpoints", "model/weights.safetensors",
-        "model/config.json", "assignments.csv", "confusion.png", "curves.png", "summary.json",
+        "model/config.json", "assignments.csv", "clusters.png", "confusion.png", "curves.png", "summary.json",
     ):  # fmt: skip
         assert (run / name).exists(), name
     summary = json.loads((run / "summary.json").read_text())

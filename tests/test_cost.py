@@ -38,6 +38,13 @@ def test_memory_grows_with_the_batch_and_images(tiny):
     assert large.memory - fixed == pytest.approx(2 * (small.memory - fixed), rel=1e-3)
 
 
+def test_memory_of_weights_does_not_grow_with_the_batch(tiny):
+    tiny["heads"]["classifier"]["hidden"] = [1000, 1000]
+    found = estimate(tiny)
+    assert found.parameters > 10**6
+    assert found.memory < cost.COPIES * 4 * found.parameters + 2**26
+
+
 def test_reads_no_data_and_fetches_no_weights(tiny, monkeypatch):
     monkeypatch.setattr("imcswav.data.digits.Digits.__init__", pytest.fail)
     monkeypatch.setattr("imcswav.backbones.timm._download", pytest.fail)

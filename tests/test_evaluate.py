@@ -10,7 +10,9 @@ from imcswav.build import build_run
 from imcswav.data import Split
 from imcswav.data.array import ArrayData
 from imcswav.evaluate import assess, baselines, evaluation_model
+from imcswav.metrics import Metric
 from imcswav.metrics.acc import accuracy
+from imcswav.plugins import registry
 from imcswav.recipe_files import load_recipe
 
 
@@ -44,6 +46,27 @@ def test_without_a_test_split_the_training_images_are_scored(tiny, tmp_path):
     assert found.test is None
     assert found.scored is found.train
     assert found.scores["acc"] == accuracy(found.train.labels, found.train.clusters)
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_what_metrics_are_given(tiny, tmp_path, monkeypatch, test):
+    seen = []
+
+    class Spy(Metric, name="test_spy"):
+        def __call__(self, scored):
+            seen.append(scored)
+            return 0.5
+
+    monkeypatch.setitem(registry().classes, ("metric", "test_spy"), Spy)
+    tiny["evaluation"] = {"metrics": ["test_spy"]}
+    found = assessed(prepare(tiny, tmp_path, test=test))
+    assert found.scores == {"test_spy": 0.5}
+    assert seen[0].same is not test  # else an image would be its own neighbour
+    assert seen[0].features_NF is found.scored.features
+    assert seen[0].bank_features_MF is found.train.features
+    assert np.array_equal(seen[0].labels_N, found.scored.labels)
+    assert np.array_equal(seen[0].bank_labels_M, found.train.labels)
+    assert np.array_equal(seen[0].clusters_N, found.scored.clusters)
 
 
 def test_without_labels_there_are_no_scores(tiny, tmp_path):

@@ -43,6 +43,8 @@ def test_shapes_and_dtypes(model):
     clusters = model.predict(images())
     assert clusters.dtype == np.int64
     assert np.array_equal(clusters, probabilities.argmax(1))
+    averaged = model.learner.embed(images(), views=2).probabilities.detach().numpy()
+    assert np.array_equal(probabilities, averaged)
     assert model.backbone(torch.zeros(2, 3, 12, 12)).shape == (2, 8)
 
 

@@ -34,7 +34,7 @@ def test_recipe_trains_two_steps(name, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, channels, size, size), dtype=np.uint8)
     data = ArrayData.of(images, labels=np.arange(IMAGES) % recipe.clusters)
     small = {"trainer.batch_size": 4, "trainer.max_steps": 2, "trainer.threads": 1}
-    result = imcswav.run(name, small, out=tmp_path / "run", data=data)
+    result = imcswav.run(name, small, out=tmp_path / "run", data=data, warn=lambda problem: None)
     assert result.summary["steps"] == 2
     assert 0 <= result.summary["acc"] <= 1
     assert result.summary["knn"] is not None

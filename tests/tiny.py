@@ -2,9 +2,11 @@
 
 import numpy as np
 import torch
+from PIL import Image
 
 import imcswav
 from imcswav.data import Batch, DataFacts
+from imcswav.data.array import ArrayData
 from imcswav.learners.multiview import MultiView
 from imcswav.step import Progress
 
@@ -62,5 +64,13 @@ def short(tiny, **trainer):
 
 def short_run(tiny, out, labelled=True, **changes):
     pixels, labels = blobs()
-    data = imcswav.data.array.ArrayData.of(pixels, labels=labels if labelled else None)
+    data = ArrayData.of(pixels, labels=labels if labelled else None)
     return imcswav.run(short(tiny), changes, out=out, data=data)
+
+
+def png_size(path):
+    """Width and height of what has to be a whole PNG file."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        image.load()
+        return image.size

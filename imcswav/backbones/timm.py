@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import timm
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -37,6 +33,8 @@ class Timm(Backbone, name="timm"):
 
         @model_validator(mode="after")
         def _known(self) -> Timm.Config:
+            import timm  # seconds to import, so only where a recipe asks for it
+
             base = self.model.split(".")[0]
             if not timm.is_model(base):
                 near = difflib.get_close_matches(base, timm.list_models(), n=1)
@@ -86,6 +84,8 @@ class Timm(Backbone, name="timm"):
 
         def _sizing(self, size: int) -> list[dict[str, Any]]:
             """Keywords for a model to take images and crops of any size, the best first; not every model knows them."""
+            import timm
+
             known = timm.models.get_pretrained_cfg(self.model.split(".")[0])
             if known is None or not known.fixed_input_size:
                 return [{}]
@@ -115,6 +115,8 @@ class Timm(Backbone, name="timm"):
 
 
 def _create(name: str, attempts: list[dict[str, Any]]) -> nn.Module:
+    import timm
+
     for keywords in attempts[:-1]:
         try:
             model: nn.Module = timm.create_model(name, **keywords)
@@ -129,28 +131,13 @@ def _create(name: str, attempts: list[dict[str, Any]]) -> nn.Module:
 
 def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
     try:
-        with _cache_only_without_network():
-            return config._network(channels, size, pretrained=True)
+        return config._network(channels, size, pretrained=True)
     except (OSError, RuntimeError) as error:  # no network and not in the cache; or there are no such weights
         reason = " ".join(str(error).split()).rstrip(".")
         raise ImcswavError(
             f"The pretrained weights of {config.model} can't be had ({reason}); get them on a machine with network "
             f"and give the file as backbone.weights, or set backbone.pretrained = false."
         ) from error
-
-
-@contextmanager
-def _cache_only_without_network() -> Iterator[None]:
-    """Look for the Hugging Face hub once: without network its client would retry for the better part of a minute."""
-    before = constants.HF_HUB_OFFLINE
-    try:
-        get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception:  # whatever its HTTP library raises
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _small_stem(model: nn.Module, channels: int, name: str, pool: bool) -> None:

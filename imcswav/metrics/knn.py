@@ -34,9 +34,7 @@ class NearestNeighbours(Metric, name="knn"):
         """Share of scored images whose class wins the vote, in [0, 1]."""
         classes, index_M = np.unique(scored.bank_labels_M, return_inverse=True)
         bank_MF = F.normalize(torch.as_tensor(scored.bank_features_MF, dtype=torch.float32))
-        queries_NF = torch.as_tensor(
-            scored.features_NF, dtype=torch.float32
-        )  # its length orders nothing anew
+        queries_NF = torch.as_tensor(scored.features_NF, dtype=torch.float32)  # its length orders nothing anew
         class_M = torch.from_numpy(index_M)
         k = min(self.config.k, len(bank_MF) - scored.same)
         predicted: list[torch.Tensor] = []

@@ -13,9 +13,7 @@ class NMI(Metric, name="nmi"):
         """NMI in [0, 1]."""
         from sklearn.metrics import normalized_mutual_info_score  # a second to import
 
-        return float(
-            normalized_mutual_info_score(scored.labels_N, scored.clusters_N, average_method="arithmetic")
-        )
+        return float(normalized_mutual_info_score(scored.labels_N, scored.clusters_N, average_method="arithmetic"))
 
 
 @hookimpl

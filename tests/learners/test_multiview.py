@@ -19,7 +19,7 @@ class Spy(Loss, name="test_spy"):
     """Keeps the step it saw."""
 
     def forward(self, step):
-        self.step = step
+        self.step, self.autocast = step, torch.is_autocast_enabled("cpu")
         return step["classifier"].sum() * 0
 
 
@@ -112,6 +112,7 @@ def test_precisions(precision):
         with torch.autocast("cpu", torch.bfloat16):
             scalars = net(batch(), PROGRESS, 3)
         assert all(output.tensor.dtype == torch.float32 for output in net.losses[2].step.outputs.values())
+        assert net.losses[2].autocast is False
         reference = learner()(batch(), PROGRESS, 3)["loss"]
         assert scalars["loss"].item() == pytest.approx(reference.item(), rel=0.05)
     scalars["loss"].backward()

@@ -30,9 +30,7 @@ def pair(logits_BK: Tensor, scores_BP: Tensor, temperature: float, entropy_weigh
 
 
 def looped(logits_VBK: Tensor, scores_VBP: Tensor, temperature: float, entropy_weight: float) -> Tensor:
-    pairs = [
-        pair(y_BK, u_BP, temperature, entropy_weight) for y_BK in logits_VBK for u_BP in scores_VBP.detach()
-    ]
+    pairs = [pair(y_BK, u_BP, temperature, entropy_weight) for y_BK in logits_VBK for u_BP in scores_VBP.detach()]
     return torch.stack(pairs).mean()
 
 

@@ -43,9 +43,7 @@ def test_loss_and_gradient_are_the_ten_term_loop(scores_VBP: Tensor, solver: str
     expected = looped(theirs, {0: codes_GBP[0], 1: codes_GBP[1]}, 0.2)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
     gradients = torch.autograd.grad(value, ours)[0], torch.autograd.grad(expected, theirs)[0]
-    torch.testing.assert_close(
-        *gradients, rtol=1e-10, atol=1e-14
-    )  # codes carry no gradient in the loop either
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)  # codes carry no gradient in the loop either
 
 
 def test_a_head_that_saw_some_views_only(scores_VBP: Tensor) -> None:

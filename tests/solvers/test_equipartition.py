@@ -21,9 +21,7 @@ def best_total(scores_BP: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("images", "prototypes"), [(6, 3), (7, 3), (5, 2), (3, 4), (4, 4), (1, 3)])
 def test_balanced_and_best(images: int, prototypes: int) -> None:
-    scores_GBP = torch.rand(
-        2, images, prototypes, dtype=torch.float64, generator=torch.Generator().manual_seed(5)
-    )
+    scores_GBP = torch.rand(2, images, prototypes, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     scores_GBP[..., 0] += 1  # every image would rather have prototype 0
     codes_GBP = Equipartition.create()(scores_GBP)
     assert set(codes_GBP.unique().tolist()) <= {0.0, 1.0}

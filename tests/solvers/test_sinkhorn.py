@@ -47,9 +47,7 @@ def test_prototypes_are_scaled_before_images(scores_GBP: Tensor) -> None:
 def test_prior_sets_the_loads(scores_GBP: Tensor) -> None:
     prior = [4.0, 2.0, 1.0, 0.5, 0.5]  # scaled to sum 1
     three = Sinkhorn.create(prior=prior)(scores_GBP)
-    torch.testing.assert_close(
-        three[0], looped(scores_GBP[0], 0.05, 3, [p / 8 for p in prior]), rtol=1e-11, atol=0
-    )
+    torch.testing.assert_close(three[0], looped(scores_GBP[0], 0.05, 3, [p / 8 for p in prior]), rtol=1e-11, atol=0)
     many = Sinkhorn.create(prior=prior, epsilon=0.5, iterations=200)(scores_GBP)
     torch.testing.assert_close(many.mean(1), torch.tensor([prior, prior]).double() / 8)
 

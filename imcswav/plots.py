@@ -1,0 +1,114 @@
+"""Plots of a finished run, written atomically as PNG files. matplotlib without pyplot: nothing global, no window."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from imcswav.clusterers import Array
+from imcswav.evaluate import Assigned
+from imcswav.files import write_atomically
+from imcswav.metrics.acc import contingency, match
+
+LARGEST = 24.0
+"""Inches a side of a plot, however many classes there are."""
+TICKS = 60
+"""More rows or columns than this are not all named."""
+ROWS, COLUMNS = 30, 16
+"""Clusters and images a cluster in the gallery."""
+
+
+def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int, names: Sequence[str]) -> None:
+    """Shares of each label (rows) in the clusters (columns, put beside the label that matching gave them).
+
+    Without ``names`` labels are any integers, and only those that occur have a row.
+    """
+    if not names:
+        values, labels_N = np.unique(labels_N, return_inverse=True)
+        names = [str(value) for value in values]
+    table = contingency(labels_N, clusters_N, len(names), clusters)
+    pairs = match(table)
+    matched = [column for _, column in sorted(pairs)]
+    order = matched + [column for column in range(clusters) if column not in matched]
+    shares = table[:, order] / np.maximum(table.sum(1, keepdims=True), 1)
+    width, height = max(4.0, 0.5 * clusters + 2), max(3.5, 0.45 * len(names) + 1.5)
+    figure, axes = _figure(min(width, LARGEST), min(height, LARGEST))
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    columns, rows = (range(0, count, 1 + count // TICKS) for count in (clusters, len(names)))
+    axes.set_xticks(columns, [str(order[column]) for column in columns])
+    axes.set_yticks(rows, [names[row] for row in rows], parse_math=False)  # "$" in a folder's name is a dollar
+    axes.set_xlabel("cluster")
+    axes.set_ylabel("label")
+    if clusters <= 20:
+        for row, column in np.ndindex(*shares.shape):
+            if shares[row, column] >= 0.005:
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{shares[row, column]:.0%}", ha="center", va="center", fontsize=7, color=color)
+    figure.colorbar(image, label="share of the label's images")
+    _write_figure(figure, path)
+
+
+def plot_curves(path: Path, metrics: Path) -> None:
+    """Losses and scores over steps, from ``metrics.jsonl``."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
+    names = sorted({key for row in rows for key in row} - {"step", "epoch", "lr", "seconds", "images_per_second"})
+    groups = [[name for name in names if not name.startswith("eval/")], [n for n in names if n.startswith("eval/")]]
+    groups = [group for group in groups if group] or [[]]
+    figure, all_axes = _figure(6.0 * len(groups), 4.0, len(groups))
+    for group, axes in zip(groups, np.atleast_1d(all_axes), strict=True):
+        for name in group:
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            marker = "o" if len(points) < 30 else None
+            axes.plot(*zip(*points, strict=True), label=name.removeprefix("eval/"), marker=marker, markersize=3)
+        axes.set_xlabel("step")
+        if group:
+            axes.legend(fontsize=8)
+    _write_figure(figure, path)
+
+
+def plot_clusters(path: Path, assigned: Assigned, clusters: int) -> None:
+    """A row a cluster: its size and its most confident images; of many clusters the largest."""
+    assert assigned.probabilities is not None
+    confidence_N, clusters_N = assigned.probabilities.max(1), assigned.clusters
+    sizes_K = np.bincount(clusters_N, minlength=clusters)
+    shown = np.sort(np.argsort(-sizes_K, kind="stable")[:ROWS])
+    side = assigned.split.images.shape[-1]
+    strips = np.full((len(shown), side, COLUMNS * (side + 1), 3), 255, dtype=np.uint8)
+    for row, cluster in enumerate(shown):
+        members = np.flatnonzero(clusters_N == cluster)
+        best = members[np.argsort(-confidence_N[members], kind="stable")[:COLUMNS]]
+        for column, image in enumerate(best):
+            start = column * (side + 1)
+            strips[row, :, start : start + side] = _rgb(assigned.split.images[image])
+    figure, all_axes = _figure(8.0, max(1.2, 0.62 * len(shown)), rows=len(shown))
+    for axes, cluster, strip in zip(np.atleast_1d(all_axes), shown, strips, strict=True):
+        axes.imshow(strip)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+        axes.set_ylabel(f"{cluster}\n({sizes_K[cluster]})", rotation=0, ha="right", va="center", fontsize=8)
+    _write_figure(figure, path)
+
+
+def _rgb(image_CHW: Tensor) -> Array:
+    """An image as (H, W, 3), whatever its channels: other numbers than 3 show the first."""
+    image_CHW = image_CHW if len(image_CHW) == 3 else image_CHW[:1].expand(3, -1, -1)
+    return image_CHW.permute(1, 2, 0).cpu().numpy()
+
+
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def _write_figure(figure: Any, path: Path) -> None:
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
