@@ -3,15 +3,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from tiny import blobs, png_size, short_run
 
-from imcswav.data import Split
-from imcswav.evaluate import Assigned
 from imcswav.files import write_csv
 from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
-from imcswav.plots import plot_clusters
 
 SUMMARY = (
     "recipe", "acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc", "clusters", "clusters_used", "epochs",
@@ -29,8 +25,8 @@ def test_what_a_finished_run_leaves(tiny, tmp_path):
     result = short_run(tiny, tmp_path / "run")
     files = {path.name for path in result.path.iterdir()}
     assert files == {
-        "assignments.csv", "checkpoints", "clusters.png", "confusion.png", "curves.png", "environment.json", "metrics.jsonl",
-        "model", "recipe.toml", "summary.json",
+        "assignments.csv", "checkpoints", "clusters.png", "confusion.png", "curves.png", "environment.json",
+        "metrics.jsonl", "model", "recipe.toml", "summary.json",
     }  # fmt: skip
     assert min(png_size(result.path / "confusion.png") + png_size(result.path / "curves.png")) > 300
     assert json.loads((result.path / "summary.json").read_text()) == result.summary
@@ -77,37 +73,3 @@ def test_nothing_assigns(tiny, tmp_path):
 def test_commas_and_line_ends_in_names_survive(tmp_path):
     write_csv(tmp_path / "t.csv", ("image", "n"), [('a,"b"\n.png', 1)])
     assert rows(tmp_path / "t.csv") == [{"image": 'a,"b"\n.png', "n": "1"}]
-
-
-def gallery(path, images_NCHW, probabilities, clusters):
-    names = [str(number) for number in range(len(images_NCHW))]
-    split = Split(torch.from_numpy(images_NCHW), names)
-    plot_clusters(path, Assigned(split, np.zeros((len(names), 2)), probabilities), clusters)
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def test_gallery_puts_the_most_confident_images_of_each_cluster_in_its_row(tmp_path):
-    """Cluster 0 has red images, the confident ones bright; cluster 1 green; cluster 2 none."""
-    count = 40
-    images = np.zeros((count, 3, 8, 8), dtype=np.uint8)
-    probabilities = np.zeros((count, 3))
-    for i in range(count):
-        cluster, confidence = i % 2, 0.6 + 0.4 * (i >= 20) - 0.001 * i
-        images[i, cluster] = 250 if i >= 20 else 100
-        probabilities[i, cluster] = confidence
-    pixels = gallery(tmp_path / "clusters.png", images, probabilities, 3)
-    red, green = (np.argwhere((pixels[..., c] > 200) & (pixels.sum(-1) < 300)) for c in (0, 1))
-    assert len(red)
-    assert len(green)
-    assert red[:, 0].max() < green[:, 0].min()  # rows do not mix
-    dim = (pixels[..., 0] > 80) & (pixels[..., 0] < 120) & (pixels[..., 1:].sum(-1) == 0)
-    assert np.argwhere(dim)[:, 1].min() > red[:, 1].max()  # the less confident stand right of the confident
-
-
-@pytest.mark.parametrize(("channels", "clusters"), [(1, 2), (5, 100)])
-def test_gallery_of_any_channels_and_many_clusters(tmp_path, channels, clusters):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (30, channels, 8, 8), dtype=np.uint8)
-    pixels = gallery(tmp_path / "clusters.png", images, rng.dirichlet(np.ones(clusters), 30), clusters)
-    assert max(pixels.shape[:2]) < 24 * 120 + 1

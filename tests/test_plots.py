@@ -41,29 +41,35 @@ def test_curves_of_logs_with_and_without_scores(tmp_path):
     assert none == losses < scores  # scores have a plot of their own
 
 
-def gallery(tmp_path, images, clusters_N, clusters):
-    probabilities = np.full((len(images), clusters), 0.1, dtype=np.float32)
-    probabilities[np.arange(len(images)), clusters_N] = np.linspace(0.5, 0.9, len(images))
-    names = [str(number) for number in range(len(images))]
-    assigned = Assigned(Split(images, names), np.zeros((len(images), 2)), probabilities)
-    plot_clusters(tmp_path / "g.png", assigned, clusters)
-    return tmp_path / "g.png"
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_gallery_shows_images_of_each_cluster(tmp_path, channels):
-    """A bright and a dark cluster, and an empty one."""
-    images = torch.full((20, channels, 8, 8), 200, dtype=torch.uint8)
-    images[10:] = 40
-    path = gallery(tmp_path, images, np.repeat([0, 2], 10), 3)
+def gallery(path, images_NCHW, probabilities, clusters):
+    names = [str(number) for number in range(len(images_NCHW))]
+    split = Split(torch.from_numpy(images_NCHW), names)
+    plot_clusters(path, Assigned(split, np.zeros((len(names), 2)), probabilities), clusters)
     with Image.open(path) as image:
-        pixels = np.asarray(image.convert("L"))
-    top, middle, bottom = np.array_split(pixels, 3)
-    assert (top == 200).mean() > 0.1
-    assert (bottom == 40).mean() > 0.1
-    assert not ((middle == 200) | (middle == 40)).any(axis=1).all()
+        return np.asarray(image.convert("RGB"))
 
 
-def test_gallery_of_many_clusters_shows_the_largest(tmp_path):
-    images = torch.zeros(100, 3, 4, 4, dtype=torch.uint8)
-    assert png_size(gallery(tmp_path, images, np.arange(100) % 70, 100))[1] < 3000
+def test_gallery_puts_the_most_confident_images_of_each_cluster_in_its_row(tmp_path):
+    """Cluster 0 has red images, the confident ones bright; cluster 1 green; cluster 2 none."""
+    count = 40
+    images = np.zeros((count, 3, 8, 8), dtype=np.uint8)
+    probabilities = np.zeros((count, 3))
+    for i in range(count):
+        cluster, confidence = i % 2, 0.6 + 0.4 * (i >= 20) - 0.001 * i
+        images[i, cluster] = 250 if i >= 20 else 100
+        probabilities[i, cluster] = confidence
+    pixels = gallery(tmp_path / "clusters.png", images, probabilities, 3)
+    red, green = (np.argwhere((pixels[..., c] > 200) & (pixels.sum(-1) < 300)) for c in (0, 1))
+    assert len(red)
+    assert len(green)
+    assert red[:, 0].max() < green[:, 0].min()  # rows do not mix
+    dim = (pixels[..., 0] > 80) & (pixels[..., 0] < 120) & (pixels[..., 1:].sum(-1) == 0)
+    assert np.argwhere(dim)[:, 1].min() > red[:, 1].max()  # the less confident stand right of the confident
+
+
+@pytest.mark.parametrize(("channels", "clusters"), [(1, 2), (5, 100)])
+def test_gallery_of_any_channels_and_many_clusters(tmp_path, channels, clusters):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, channels, 8, 8), dtype=np.uint8)
+    pixels = gallery(tmp_path / "clusters.png", images, rng.dirichlet(np.ones(clusters), 30), clusters)
+    assert max(pixels.shape[:2]) < 24 * 120 + 1
