@@ -1,0 +1,130 @@
+"""imcswav.run, resume and load from Python."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import imcswav
+from imcswav.data.array import ArrayData
+from imcswav.errors import DataError, RecipeError, RunError
+
+
+@pytest.fixture
+def quick(tiny):
+    tiny["trainer"] |= {"max_steps": 2, "batch_size": 20}
+    return tiny
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Forty readable images and two broken files, flat, with odd names."""
+    folder = tmp_path / "my photos ü"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(40):
+        pixels = random.integers(0, 256, (20, 30 - number % 3, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"image {number:02d}, “a”.png")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "empty.png").touch()
+    return folder
+
+
+def test_a_folder_with_broken_files(quick, photos, tmp_path):
+    quick["data"] = {"name": "image_folder", "root": str(photos), "size": 16}
+    warnings = []
+    result = imcswav.run(quick, out=tmp_path / "run", warn=warnings.append)
+    with (result.path / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        assert sorted(row["image"].rsplit("/", 1)[-1] for row in csv.DictReader(file)) == ["broken.jpg", "empty.png"]
+    assert result.summary["skipped"] == 2
+    assert any("2 files can't be read" in problem.message for problem in warnings)
+    with (result.path / "assignments.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    assert rows[7]["image"] == "image 07, “a”.png"
+    assert {row["label"] for row in rows} == {""}
+    files = [photos / row["image"] for row in rows]
+    assert [str(label) for label in result.load().predict(files)] == [row["cluster"] for row in rows]
+
+
+def test_arrays_take_the_array_datas_settings(quick, tmp_path):
+    images = np.random.default_rng(0).random((30, 3, 14, 14), dtype=np.float32)
+    for number, changes in enumerate(({"data.size": 10}, ["data.size=10"])):
+        result = imcswav.run(quick, changes, out=tmp_path / str(number), data=torch.from_numpy(images))
+        model = result.load()
+        assert (model.facts.size, model.facts.channels) == (10, 3)
+        assert model.predict_proba(images).shape == (30, 3)
+        assert np.allclose(model.predict_proba(images).sum(1), 1, atol=1e-5)
+        assert model.transform(images).shape == (30, 8)
+    assert model.backbone(torch.zeros(2, 3, 10, 10)).shape == (2, 8)
+
+
+def test_a_built_data_set_keeps_its_settings(quick, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 14, 18), dtype=np.uint8)
+    result = imcswav.run(quick, out=tmp_path / "run", data=ArrayData.of(images, size=9, resize="pad"))
+    assert (result.load().facts.size, result.load().facts.resize) == (9, "pad")
+
+
+def test_a_recipe_for_handed_over_images_says_so(quick, tmp_path):
+    images = np.zeros((30, 12, 12), dtype=np.uint8)
+    images[::2] = 200
+    result = imcswav.run(quick, out=tmp_path / "run", data=images)
+    with pytest.raises(RecipeError, match=r"handed over from Python"):
+        imcswav.run(result.path / "recipe.toml", out=tmp_path / "again")
+
+
+def test_resume_of_a_finished_run_changes_nothing(quick, tmp_path):
+    result = imcswav.run(quick, out=tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in result.path.rglob("*")}
+    assert imcswav.resume(result.path).summary == json.loads((result.path / "summary.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in result.path.rglob("*")} == before
+
+
+def test_more_clusters_than_readable_images(quick, photos, tmp_path):
+    quick["data"] = {"name": "image_folder", "root": str(photos), "size": 16}
+    with pytest.raises(RecipeError, match="41 clusters are more than the 40 training images"):
+        imcswav.run(quick, {"clusters": 41}, out=tmp_path / "run")  # 42 files are there, so only reading tells
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "said"),
+    [
+        (np.full((10, 8, 8), np.nan), DataError, "NaN|nan|finite"),
+        (np.zeros((1, 8, 8), dtype=np.uint8), DataError, "one image"),
+        ([], DataError, "no images"),
+        ("images", DataError, "str"),
+        (np.zeros((4, 8, 8), dtype=np.uint8), RecipeError, "batch of 20 is more than the 4"),
+    ],
+)
+def test_bad_images_are_refused_before_a_folder_is_made(quick, tmp_path, data, error, said):
+    with pytest.raises(error, match=said):
+        imcswav.run(quick, out=tmp_path / "run", data=data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_folder_is_left_alone(quick, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(RunError, match="nothing is overwritten"):
+        imcswav.run(quick, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_compiled_backbone_keeps_the_names_of_its_weights(quick, tmp_path, monkeypatch):
+    """Compiling is in place: checkpoints of compiled and plain runs are interchangeable."""
+    compiled = []
+    monkeypatch.setattr("torch.nn.Module.compile", lambda module: compiled.append(type(module).__name__))
+    result = imcswav.run(quick, {"trainer.compile": True}, out=tmp_path / "run")
+    assert compiled == ["SmallResNet"]
+    assert not any("_orig_mod" in name for name in result.load().learner.state_dict())
+
+
+def test_public_names():
+    for name in imcswav.__all__:
+        assert getattr(imcswav, name) is not None
+        assert name in dir(imcswav)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        imcswav.nothing  # noqa: B018
