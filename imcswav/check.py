@@ -18,15 +18,14 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
             problems.append(Problem("data", str(error)))
     if facts is not None:
         problems += _check_counts(recipe, facts.images)
-        assert isinstance(recipe.learner, Learner.Config)
-        known = RecipeFacts(
-            data=facts,
-            clusters=recipe.clusters,
-            batch_size=recipe.trainer.batch_size,
-            clusterer=recipe.clusterer is not None,
-        )
-        problems += recipe.learner.check_recipe(known)
-    return problems
+    known = RecipeFacts(
+        data=facts,
+        clusters=recipe.clusters,
+        batch_size=recipe.trainer.batch_size,
+        clusterer=recipe.clusterer is not None,
+    )
+    assert isinstance(recipe.learner, Learner.Config)
+    return problems + recipe.learner.check_recipe(known)
 
 
 def check_data(recipe: Recipe, data: Data) -> list[Problem]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from imcswav.errors import PluginError, Problem
+from imcswav.errors import PluginError
 
 KINDS = (
     "data", "views", "backbone", "head", "solver", "loss", "learner", "optimizer", "schedule", "clusterer",
@@ -81,10 +81,6 @@ class Component:
         def build(self, **runtime: Any) -> Any:
             """Make the component; ``runtime`` holds what only other parts know."""
             return self.owner(self, **runtime)
-
-        def check(self, **facts: Any) -> list[Problem]:
-            """Problems that can be known before anything is built; paths are relative to this table."""
-            return []
 
     config: Config
 

@@ -51,8 +51,8 @@ class PredictSettings(Settings):
     views: int = Field(1, ge=1, le=64)
     """1 assigns the whole image; more averages over that many mild crops, the same for every image."""
     bn_statistics: Literal["train", "test", "running"] = "train"
-    """Batch-norm statistics at evaluation: re-estimated on un-augmented training images (at most 10,000);
-    on the test images, as the released IMC-SwAV program does; or as training left them."""
+    """Batch-norm statistics at evaluation: re-estimated on training images as prediction sees them (at most
+    10,000, not augmented); on the test images, as the released IMC-SwAV program does; or as training left them."""
 
 
 class EvaluationSettings(Settings):

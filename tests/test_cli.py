@@ -198,6 +198,21 @@ def test_problems_between_parts_have_lines_too(recipe, capsys):
     assert err.count("--set: ") == 4
 
 
+def test_missing_data_hides_no_other_problem(capsys):
+    words = ("--set", "data.root=missing", "--set", "losses.0.scores=prototype", "--set", "optimizer.lr=1e-3")
+    code, _, err = call(capsys, "check", "folder", *words)
+    assert code == 2
+    assert "2 problems" in err
+    assert "does not exist" in err
+    assert "Did you mean 'prototypes'?" in err
+
+
+def test_means_that_do_not_fit_the_channels_are_found_before_building(recipe, capsys):
+    code, _, err = call(capsys, "check", recipe, "--set", "views.mean=[0.5, 0.5, 0.5]")
+    assert code == 2
+    assert "views.mean: has 3 values, but the images have 1 channels." in err
+
+
 def test_check_tells_the_costs(recipe, capsys):
     code, out, _ = call(capsys, "check", recipe)
     assert code == 0

@@ -18,7 +18,7 @@ from imcswav.step import Progress
 class RecipeFacts:
     """What a learner's ``check`` may know: the data set's facts and the recipe's numbers."""
 
-    data: DataFacts
+    data: DataFacts | None
     clusters: int
     batch_size: int
     clusterer: bool = False

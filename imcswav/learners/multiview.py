@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -12,14 +11,14 @@ from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
 from imcswav.batchnorm import per_view, views_in_batch
-from imcswav.component import Component
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem, RecipeError
-from imcswav.heads import Head, ReadsHead
+from imcswav.heads import Head
 from imcswav.learners import Embedding, Learner, RecipeFacts
+from imcswav.learners._multiview_checks import check_multiview
 from imcswav.losses import Loss
 from imcswav.part import Part
-from imcswav.plugins import did_you_mean, hookimpl
+from imcswav.plugins import hookimpl
 from imcswav.step import Output, Progress, Step
 from imcswav.views import Views
 
@@ -69,59 +68,7 @@ class MultiView(Learner, name="multiview"):
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
-            sizes = [group.size for group in self.views.groups()] + [facts.data.size]
-            backbone = [
-                Problem(f"backbone.{p.path}", p.message, p.remedy, p.value, p.severity)
-                for p in self.backbone.check_sizes(sizes, facts.data.channels)
-            ]
-            assignment = [] if facts.clusterer else self._check_assignment()
-            return [*self._check_names(), *assignment, *backbone, *self._check_prototypes(facts)]
-
-        def _check_names(self) -> list[Problem]:
-            known = ["features", *self.heads]
-            problems = []
-            for path, setting, value in self._head_names():
-                others = [name for name in known if not path.startswith(f"heads.{name}.")]
-                if setting == "input" and path == f"heads.{value}.input":
-                    problems.append(Problem(path, f"head '{value}' reads itself.", did_you_mean("", others), value))
-                elif value not in known:
-                    message = f"there is no head '{value}'."
-                    problems.append(Problem(path, message, did_you_mean(value, others), value))
-            if not problems:
-                try:
-                    self.order()
-                except ValueError as error:
-                    problems.append(Problem("heads", f"{error}.", "Let one of them read 'features'."))
-            return problems
-
-        def _check_assignment(self) -> list[Problem]:
-            if self.assignment in self.heads:
-                return []
-            message = f"there is no head '{self.assignment}' and no clusterer, so no image gets a cluster."
-            remedy = f"{did_you_mean(self.assignment, list(self.heads))} Or add a [clusterer]."
-            return [Problem("learner.assignment", message, remedy, self.assignment, severity="warning")]
-
-        def _head_names(self) -> Iterator[tuple[str, str, str]]:
-            parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in self.heads.items()}
-            parts |= {f"losses.{i}": loss for i, loss in enumerate(self.losses)}
-            for place, part in parts.items():
-                for setting, field in type(part).model_fields.items():
-                    if any(isinstance(mark, ReadsHead) for mark in field.metadata):
-                        yield f"{place}.{setting}", setting, getattr(part, setting)
-
-        def _check_prototypes(self, facts: RecipeFacts) -> list[Problem]:
-            coded = sum(group.count for group in self.views.groups()[:1]) * facts.batch_size
-            return [
-                Problem(
-                    f"heads.{name}.count",
-                    f"{count} prototypes are more than a batch's {coded} coded views can fill evenly.",
-                    "Fewer prototypes or a larger batch give sharper codes.",
-                    count,
-                    severity="warning",
-                )
-                for name, head in self.heads.items()
-                if isinstance(count := getattr(head, "count", None), int) and count > 2 * coded
-            ]
+            return check_multiview(self, facts)
 
     config: Config
 

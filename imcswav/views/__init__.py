@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imcswav.component import Component
+from imcswav.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Views(Component, kind="views"):
         def groups(self) -> list[CropGroup]:
             """The crops in order; views of the first group are the global ones (G = its count)."""
             raise NotImplementedError
+
+        def check_channels(self, channels: int) -> list[Problem]:
+            """Problems with images of so many channels."""
+            return []
 
     config: Config
 

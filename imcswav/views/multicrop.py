@@ -21,7 +21,7 @@ from imcswav.augment.draws import uniform
 from imcswav.augment.rotate import rotate
 from imcswav.component import Settings
 from imcswav.distributed import rank, world_size
-from imcswav.errors import DataError
+from imcswav.errors import Problem, RecipeError
 from imcswav.plugins import hookimpl
 from imcswav.views import CropGroup, Views
 
@@ -38,6 +38,9 @@ Positive = Annotated[float, Field(gt=0)]
 def _ascending(name: str, pair: tuple[float, float]) -> None:
     if pair[0] > pair[1]:
         raise ValueError(f"{name} must be [low, high] with low <= high, but is [{pair[0]}, {pair[1]}]")
+
+
+ONE_EACH = "Give one value a channel, or leave it out for the data set's own."
 
 
 class Crop(Settings):
@@ -104,17 +107,21 @@ class MultiCrop(Views, name="multicrop"):
             """One group for each entry of ``crops``."""
             return [CropGroup(crop.count, crop.size) for crop in self.crops]
 
+        def check_channels(self, channels: int) -> list[Problem]:
+            """``mean`` and ``std``, where given, have a value a channel."""
+            return [
+                Problem(setting, f"has {len(values)} values, but the images have {channels} channels.", ONE_EACH)
+                for setting, values in (("mean", self.mean), ("std", self.std))
+                if values is not None and len(values) != channels
+            ]
+
     config: Config
 
     def __init__(self, config: Any, *, channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__(config, channels=channels, mean=mean, std=std)
         self.mean, self.std = tuple(config.mean or mean), tuple(config.std or std)
-        for setting, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != channels:
-                raise DataError(
-                    f"views.{setting} has {len(values)} values, but the images have {channels} channels; "
-                    f"give one value a channel."
-                )
+        if problems := config.check_channels(channels):
+            raise RecipeError("views", problems)
 
     @torch.no_grad()
     def __call__(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:

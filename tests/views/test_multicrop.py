@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from imcswav.errors import DataError
+from imcswav.errors import RecipeError
 from imcswav.views import CropGroup
 from imcswav.views import multicrop as module
 from imcswav.views.multicrop import MultiCrop
@@ -192,7 +192,7 @@ def test_settings_are_checked(settings, place):
 
 
 def test_a_wrong_number_of_means_is_told():
-    with pytest.raises(DataError, match=r"views\.mean has 3 values, but the images have 1 channels"):
+    with pytest.raises(RecipeError, match=r"mean: has 3 values, but the images have 1 channels"):
         make(1, **untouched({"mean": [0.1, 0.2, 0.3]}))
 
 
