@@ -30,9 +30,9 @@ class RunResult:
     path: Path
     summary: dict[str, Any]
 
-    def load(self) -> Model:
+    def load(self, device: str = "auto") -> Model:
         """The trained model."""
-        return Model.load(self.path)
+        return Model.load(self.path, device)
 
 
 def run(
@@ -111,5 +111,8 @@ def _as_data(data: Any, recipe: Recipe) -> Data | None:
 
 
 def _complete(trainer: Trainer) -> RunResult:
-    trainer.fit()
-    return RunResult(trainer.run.path, finish(trainer))
+    try:
+        trainer.fit()
+        return RunResult(trainer.run.path, finish(trainer))
+    finally:
+        trainer.call("close")

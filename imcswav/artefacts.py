@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model
+from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, published_accuracy
 from imcswav.files import write_csv
 from imcswav.plots import plot_clusters, plot_confusion, plot_curves
 
@@ -22,7 +22,9 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     with evaluation_model(trainer) as model:
         assessment = assess(model, trainer.data, recipe, fit_clusterer=True)
         model.save(run.model)
-    summary = summarise(trainer, assessment)
+    if assessment.scores:
+        trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
+    summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer))
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
     scored, class_names = assessment.scored, trainer.data.class_names
     if scored.probabilities is not None:
@@ -34,12 +36,16 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     return summary
 
 
-def summarise(trainer: Trainer, assessment: Assessment) -> dict[str, Any]:
-    """The content of ``summary.json``; scores are null where there are no labels."""
+def summarise(trainer: Trainer, assessment: Assessment, published: float | None) -> dict[str, Any]:
+    """The content of ``summary.json``; scores are null where there are no labels.
+
+    ``acc_bn_test`` is ACC by the released program's protocol, see ``published_accuracy``.
+    """
     recipe = trainer.recipe
     names = [settings.owner.name for settings in recipe.evaluation.metrics]
     scores = {name: assessment.scores.get(name) for name in names}
-    reference = {"kmeans_acc": None, "features_kmeans_acc": None} | baselines(assessment, recipe)
+    reference = {"acc_bn_test": published, "kmeans_acc": None, "features_kmeans_acc": None}
+    reference |= baselines(assessment, recipe)
     used = len(np.unique(assessment.scored.clusters)) if assessment.scored.probabilities is not None else None
     return {
         "recipe": recipe.name,

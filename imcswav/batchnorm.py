@@ -21,6 +21,8 @@ REESTIMATION_IMAGES = 10_000
 """At most this many training images are used to re-estimate statistics."""
 REESTIMATION_BATCH = 500
 """Largest batch of the re-estimation; fixed, so that results don't depend on training's or prediction's."""
+TEST_BATCHES = 50
+"""The released program's limit on its pass over the test images."""
 
 
 class PerView:
@@ -85,27 +87,28 @@ def reestimate(
     """Set the running statistics for evaluation from uint8 images (N, C, H, W) passed through ``embed``.
 
     ``mode`` "train": the plain mean over batches of at most 500 of at most 10,000 images, from scratch.
-    "test": the released IMC-SwAV program's way: one shuffled pass in training-size batches, momentum
-    0.1 from the running values. "running": nothing. Needs no layer to exist: without batch norm it does nothing.
-    Batches are equal to within one image, and ``embed`` gets each whole: it must not cut it up.
+    Its batches are equal to within one image. "test": the released IMC-SwAV program's way: one shuffled pass of at
+    most 50 training-size batches, the last one smaller, momentum 0.1 from the running values. "running": nothing.
+    ``embed`` gets each batch whole and must not cut it up. Without batch norm nothing is done.
     """
     layers = [layer for layer in _layers(module) if layer.track_running_stats]
     if mode == "running" or not layers or len(images) < 2:
         return
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    parts = max(1, len(order) // batch_size)
+    batches = order.split(batch_size)[:TEST_BATCHES]
+    batches = batches[:-1] if len(batches[-1]) == 1 else batches  # one image has no variance
     momenta = [layer.momentum for layer in layers]
     if mode == "train":
         order = order[:REESTIMATION_IMAGES]
-        parts = math.ceil(len(order) / REESTIMATION_BATCH)
+        batches = order.tensor_split(math.ceil(len(order) / REESTIMATION_BATCH))
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # None makes torch average all batches evenly
     for layer in layers:
         layer.train()
     try:
-        for index in order.tensor_split(parts):
+        for index in batches:
             embed(images[index])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

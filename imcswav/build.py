@@ -38,6 +38,7 @@ def build_run(
     data = data or recipe.data.build()
     assert data is not None
     problems += raise_errors(recipe.name, check_data(recipe, data))
+    torch.manual_seed(mix(recipe.seed, INIT))
     learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, learner, data, RunFolder.create(recipe, out), device)
     return trainer, [*problems, *note_skipped(trainer)]
@@ -45,7 +46,7 @@ def build_run(
 
 def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:
     """The trainer of an interrupted run, at its newest checkpoint; raises RunError when there is none."""
-    checkpoint.load_latest(run.checkpoints)  # before the data are read: a missing checkpoint is known at once
+    state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a missing one is known at once
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
@@ -55,7 +56,7 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     assert isinstance(settings, Learner.Config)
     learner: Learner = settings.restored().build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, learner, data, run, torch_device)
-    trainer.restore()
+    trainer.restore(state)
     return trainer
 
 
@@ -85,15 +86,14 @@ def assemble(recipe: Recipe, learner: Learner, data: Data, run: RunFolder, devic
 
 
 def prepare_torch(recipe: Recipe) -> None:
-    """Threads, determinism and the seed of the weights' initialisation."""
+    """Threads and determinism."""
     settings = recipe.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
-        torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
-    torch.manual_seed(mix(recipe.seed, INIT))
 
 
 def note_skipped(trainer: Trainer) -> list[Problem]:

@@ -54,16 +54,20 @@ def _verify(path: Path) -> None:
             raise OSError(f"{damaged} is damaged")
 
 
-def generators() -> dict[str, torch.Tensor]:
+def generators(device: torch.device) -> dict[str, torch.Tensor]:
     """States of torch's own random generators (dropout and the like draw from them)."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(*_which(device))
     return states
 
 
-def restore_generators(states: dict[str, torch.Tensor]) -> None:
-    """Put the generators back; a CUDA state is ignored where there is no CUDA."""
+def restore_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Put the generators back; the state of a kind of device that isn't used now is ignored."""
     torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    if device.type != "cpu" and device.type in states:
+        torch.get_device_module(device).set_rng_state(states[device.type], *_which(device))
+
+
+def _which(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []  # MPS has one generator and takes no device

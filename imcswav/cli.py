@@ -28,9 +28,17 @@ RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"imcswav {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Cluster images without labels: self-supervised training by recipe.
@@ -133,9 +141,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        if arguments == ["--version"]:
-            print(f"imcswav {__version__}")
-            return DONE
         # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
         code = app(arguments, standalone_mode=False)
     except UsageMistake as error:

@@ -15,10 +15,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from imcswav.errors import PluginError
 
-KINDS = (
-    "data", "views", "backbone", "head", "solver", "loss", "learner", "optimizer", "schedule", "clusterer",
-    "metric", "callback",
-)  # fmt: skip
+FOLDERS = {
+    "data": "data", "views": "views", "backbone": "backbones", "head": "heads", "solver": "solvers",
+    "loss": "losses", "learner": "learners", "optimizer": "optimizers", "schedule": "schedules",
+    "clusterer": "clusterers", "metric": "metrics", "callback": "callbacks",
+}  # fmt: skip
+"""Kind → the folder of its built-in components."""
+KINDS = tuple(FOLDERS)
 
 
 class Settings(BaseModel):

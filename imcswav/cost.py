@@ -42,7 +42,7 @@ def estimate(recipe: Recipe) -> Cost:
     """
     facts: DataFacts = recipe.data.facts()  # type: ignore[attr-defined]
     assert isinstance(recipe.learner, Learner.Config)
-    neutral = DataFacts(facts.images, facts.channels, facts.size, (), (0.5,) * facts.channels, (0.25,) * facts.channels)
+    neutral = DataFacts(facts.images, facts.channels, facts.size, (0.5,) * facts.channels, (0.25,) * facts.channels)
     learner: Learner = recipe.learner.restored().build(facts=neutral, clusters=recipe.clusters)
     operations, saved = _dry_step(recipe, learner, facts)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)

@@ -4,7 +4,7 @@ ImcswavError            base; its text is one sentence: what was wrong, where, a
 ├── RecipeError         a recipe can't be read or run; carries every problem found, not just the first
 ├── PluginError         a component or a plugin package breaks the contract
 ├── DataError           images are missing, unreadable or don't fit
-└── RunError            a run folder is missing, incomplete or in use; a checkpoint doesn't fit
+└── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
 The command line turns any of them into exit code 2 without a traceback; anything else is a defect of ours.
 """
@@ -28,7 +28,7 @@ class DataError(ImcswavError):
 
 
 class RunError(ImcswavError):
-    """A run folder is missing, incomplete or in use, or a checkpoint does not fit."""
+    """A run folder is missing or incomplete, or a checkpoint does not fit."""
 
 
 @dataclass(frozen=True)

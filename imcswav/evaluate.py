@@ -17,7 +17,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from imcswav.batchnorm import evaluating, reestimate
-from imcswav.clusterers import Array, unit_rows
+from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.data import Data, Split, mix
 from imcswav.metrics import Metric, Scored
 from imcswav.metrics.acc import accuracy
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REESTIMATE = 3
 """Key of the random stream that orders images for batch-norm statistics."""
+BASELINE_STARTS = 10
 BASELINE_IMAGES = 10_000
 """k-means baselines are fitted on at most this many training images."""
 BASELINE_VALUES = 2**28
@@ -71,11 +72,14 @@ class Assessment:
 
 
 @contextmanager
-def evaluation_model(trainer: Trainer) -> Iterator[Model]:
-    """The trainer's network as it would predict, batch-norm statistics re-estimated; training state is put back."""
+def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iterator[Model]:
+    """The trainer's network as it would predict, batch-norm statistics re-estimated; training state is put back.
+
+    ``bn_statistics`` in place of the recipe's; "test" takes the images that are scored.
+    """
     recipe, data, learner = trainer.recipe, trainer.data, trainer.learner
     model = Model(learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views)
-    mode, views = recipe.predict.bn_statistics, recipe.predict.views
+    mode, views = bn_statistics or recipe.predict.bn_statistics, recipe.predict.views
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
         reestimate(
@@ -102,20 +106,36 @@ def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> 
 
 
 def score(train: Assigned, scored: Assigned, recipe: Recipe) -> dict[str, float]:
-    """Every metric of the recipe that can be had; empty without labels."""
-    if scored.labels is None or train.labels is None:
+    """Every metric of the recipe that can be had; empty without labels of the scored images."""
+    if scored.labels is None:
         return {}
-    assigned = scored.probabilities is not None
     facts = Scored(
         labels_N=scored.labels,
-        clusters_N=scored.clusters if assigned else np.zeros(len(scored.split), dtype=np.int64),
+        clusters_N=None if scored.probabilities is None else scored.clusters,
         features_NF=scored.features,
         bank_features_MF=train.features,
         bank_labels_M=train.labels,
         same=scored is train,
     )
     metrics: list[Metric] = [settings.build() for settings in recipe.evaluation.metrics]
-    return {metric.name: float(metric(facts)) for metric in metrics if assigned or not metric.reads_clusters}
+    known = [metric for metric in metrics if all(getattr(facts, name) is not None for name in metric.reads)]
+    return {metric.name: float(metric(facts)) for metric in known}
+
+
+def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float | None:
+    """ACC with batch-norm statistics of the test images, as the released IMC-SwAV program scores.
+
+    None where there is no labelled test split.
+    """
+    test = trainer.data.test
+    if test is None or test.labels is None:
+        return None
+    with evaluation_model(trainer, bn_statistics="test") as model:
+        model.clusterer = clusterer
+        embedding = model.embed(test.images)
+        if clusterer is None and embedding.probabilities is None:
+            return None
+        return accuracy(test.labels.cpu().numpy(), model.assign(embedding).argmax(1))
 
 
 def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
@@ -128,7 +148,9 @@ def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
         width = rows(train, np.arange(1)).shape[1]
         most = max(recipe.clusters, min(BASELINE_IMAGES, BASELINE_VALUES // width))
         subset = np.random.default_rng(recipe.seed).permutation(len(train.split))[:most]
-        estimator = KMeans(recipe.clusters, n_init=10, random_state=recipe.seed % 2**32).fit(rows(train, subset))
+        estimator = KMeans(recipe.clusters, n_init=BASELINE_STARTS, random_state=recipe.seed % 2**32).fit(
+            rows(train, subset)
+        )
         places = np.arange(len(scored.split))
         chunks = np.array_split(places, math.ceil(len(places) / most))  # as floats, all pixels may not fit
         clusters_N = np.concatenate([estimator.predict(rows(scored, chunk)) for chunk in chunks])

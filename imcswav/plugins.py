@@ -19,17 +19,11 @@ from types import ModuleType
 
 import pluggy
 
-from imcswav.component import KINDS, Component
+from imcswav.component import FOLDERS, KINDS, Component
 from imcswav.errors import PluginError
 
 hookspec = pluggy.HookspecMarker("imcswav")
 hookimpl = pluggy.HookimplMarker("imcswav")
-
-FOLDERS = {
-    "data": "data", "views": "views", "backbone": "backbones", "head": "heads", "solver": "solvers",
-    "loss": "losses", "learner": "learners", "optimizer": "optimizers", "schedule": "schedules",
-    "clusterer": "clusterers", "metric": "metrics", "callback": "callbacks",
-}  # fmt: skip
 
 
 class Hooks:

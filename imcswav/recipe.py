@@ -52,7 +52,8 @@ class PredictSettings(Settings):
     """1 assigns the whole image; more averages over that many mild crops, the same for every image."""
     bn_statistics: Literal["train", "test", "running"] = "train"
     """Batch-norm statistics at evaluation: re-estimated on training images as prediction sees them (at most
-    10,000, not augmented); on the test images, as the released IMC-SwAV program does; or as training left them."""
+    10,000, not augmented); on the images that are scored, as the released IMC-SwAV program does; or as training
+    left them."""
 
 
 class EvaluationSettings(Settings):

@@ -61,12 +61,18 @@ class RunFolder:
 
     @classmethod
     def latest_unfinished(cls, recipe: Recipe) -> RunFolder:
-        """The newest run of exactly this recipe under runs/ that has a checkpoint and no summary."""
+        """The newest run of this recipe under runs/ that has a checkpoint and no summary.
+
+        Recipes are the same when they differ at most in where and how loudly they run.
+        """
         folders = sorted((Path("runs") / recipe.name).glob("*/recipe.toml"), reverse=True)
-        text = dump_recipe(recipe)
         for file in folders:
             run = cls(file.parent)
-            if not run.finished and any(run.checkpoints.glob("step-*.pt")) and file.read_text(encoding="utf-8") == text:
+            if (
+                not run.finished
+                and any(run.checkpoints.glob("step-*.pt"))
+                and _essence(run.recipe()) == _essence(recipe)
+            ):
                 return run
         raise RunError(
             f"There is no unfinished run of this recipe with a checkpoint under {Path('runs') / recipe.name}; "
@@ -108,6 +114,11 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON atomically."""
         self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+
+def _essence(recipe: Recipe) -> Recipe:
+    same = recipe.trainer.model_copy(update={"device": "auto", "threads": None, "log_every": 1})
+    return recipe.model_copy(update={"trainer": same})
 
 
 def environment(seed: int) -> dict[str, Any]:

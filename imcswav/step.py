@@ -10,7 +10,6 @@ Shape legend, used at the end of tensor names throughout the library:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -46,8 +45,6 @@ class Step:
     logs: dict[str, Tensor] = field(default_factory=dict)
     """Scalars a part wants in the log; they stay on the device until a logging step."""
     progress: Progress | None = None
-    parts: Mapping[str, object] = field(default_factory=dict)
-    """The modules by the same names, for a loss that needs more of a head than its output."""
 
     def __getitem__(self, name: str) -> Tensor:
         """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imcswav import checkpoint
+from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
 from imcswav.data import Batch, Data, mix
 from imcswav.errors import RunError
@@ -66,21 +66,23 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end; Ctrl-C finishes the step, saves, and raises KeyboardInterrupt."""
-        try:
-            self.call("start")
-            with self._finish_step_on_interrupt():
-                while self.epoch < self.epochs:
-                    self._train_epoch()
-                    self.epoch += 1
-                    self.call("end_epoch")
-        finally:
-            self.call("close")
+        self.call("start")
+        with self._finish_step_on_interrupt():
+            while self.epoch < self.epochs:
+                self._train_epoch()
+                self.epoch += 1
+                self.call("end_epoch")
 
     def _train_epoch(self) -> None:
         self.learner.train()
         start = self.step - self.epoch * self.steps_per_epoch
         batches = self.data.batches(
-            self.epoch, seed=mix(self.recipe.seed, DATA), batch_size=self.settings.batch_size, start=start
+            self.epoch,
+            seed=mix(self.recipe.seed, DATA),
+            batch_size=self.settings.batch_size,
+            rank=distributed.rank(),
+            world=distributed.world_size(),
+            start=start,
         )
         for batch in batches:
             if self.step >= self.steps:
@@ -180,7 +182,8 @@ class Trainer:
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": checkpoint.generators(),
+            "generators": checkpoint.generators(self.device),
+            "data": self.data.digest(),
             "step": self.step,
             "epoch": self.epoch,
             "seconds": self.seconds,
@@ -188,14 +191,18 @@ class Trainer:
         }
         checkpoint.save(self.run.checkpoints, state, self.step)
 
-    def restore(self) -> None:
-        """Go on from the newest checkpoint of the run; raises RunError when there is none or it doesn't fit."""
-        state = checkpoint.load_latest(self.run.checkpoints)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state; raises RunError when it is of another recipe or of other images."""
+        if state["data"] != self.data.digest():
+            raise RunError(
+                f"The training images are not those that the run {self.run.path} began with (then {state['data']}, now "
+                f"{self.data.digest()}); bring them back, or start a new run."
+            )
         try:
             self.learner.load_state_dict(state["learner"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
-        checkpoint.restore_generators(state["generators"])
+        checkpoint.restore_generators(state["generators"], self.device)
         self.step, self.epoch = state["step"], state["epoch"]
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]

@@ -128,3 +128,36 @@ def test_public_names():
         assert name in dir(imcswav)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         imcswav.nothing  # noqa: B018
+
+
+def test_a_labelled_test_split_scores_without_training_labels(quick, tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(30):
+        for folder in ("train", f"test/{'ab'[number % 2]}"):
+            (tmp_path / "photos" / folder).mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / folder / f"{number}.png")
+    quick["data"] = {"name": "image_folder", "root": str(tmp_path / "photos")}
+    quick["callbacks"]["evaluate"] = {"every": 1}
+    summary = imcswav.run(quick, {"trainer.max_steps": 3}, out=tmp_path / "run").summary
+    for name in ("acc", "nmi", "ari", "kmeans_acc", "acc_bn_test"):
+        assert summary[name] is not None, name
+    assert summary["knn"] is None  # it would need the labels of the training images
+    assert summary["scored_on"] == "test (30 images)"
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["eval/acc"] for row in rows if "eval/acc" in row][-1] == pytest.approx(summary["acc"], abs=1e-6)
+
+
+def test_both_protocols_are_those_of_their_settings(quick, tmp_path):
+    """acc_bn_test of a run is the acc of the same run with bn_statistics = "test"."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    for number, image in enumerate(images):
+        folder = tmp_path / "photos" / ("train" if number < 30 else "test") / str(number % 3)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    quick["data"] = {"name": "image_folder", "root": str(tmp_path / "photos")}
+    runs = {
+        mode: imcswav.run(quick, {"predict.bn_statistics": mode}, out=tmp_path / mode).summary
+        for mode in ("train", "test")
+    }
+    assert runs["train"]["acc_bn_test"] == runs["test"]["acc_bn_test"] == runs["test"]["acc"]

@@ -281,6 +281,12 @@ def test_a_defect_of_ours_exits_1(capsys, monkeypatch):
     assert "--debug" in err
 
 
+def test_version(capsys):
+    from imcswav import __version__
+
+    assert call(capsys, "--version")[:2] == (0, f"imcswav {__version__}\n")
+
+
 def test_list_and_show(capsys):
     code, out, _ = call(capsys, "list", "loss")
     assert code == 0

@@ -1,12 +1,18 @@
 """Every shipped recipe loads, checks, and trains two steps on fake data of its shape."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 import imcswav
 from imcswav.check import check_recipe
+from imcswav.data import Batch, DataFacts
 from imcswav.data.array import ArrayData
 from imcswav.recipe_files import dump_recipe, load_recipe, recipe_names
+from imcswav.step import Progress
 
 IMAGES = 40
 
@@ -40,20 +46,149 @@ def test_recipe_trains_two_steps(name, tmp_path):
     assert result.summary["knn"] is not None
 
 
-def test_published_settings_of_the_paper_recipe():
-    """The numbers of the released program, from its description; a slip here would go unseen for days."""
+PUBLISHED = {
+    "clusters": 10,
+    "views.crops": [
+        {"count": 2, "size": 28, "scale": [0.2, 1.0]},
+        {"count": 4, "size": 18, "scale": [0.08, 0.4]},
+    ],
+    "views.ratio": [3 / 4, 4 / 3],
+    "views.flip": 0.5,
+    "views.jitter": 0.8,
+    "views.brightness": 0.4,
+    "views.contrast": 0.4,
+    "views.saturation": 0.4,
+    "views.hue": 0.1,
+    "views.grey": 0.25,
+    "views.blur": 0.0,
+    "views.solarize": 0.0,
+    "views.rotation": 0.0,
+    "views.mean": [0.4914, 0.4822, 0.4465],
+    "views.std": [0.2023, 0.1994, 0.2010],
+    "backbone.model": "resnet18",
+    "backbone.stem": "small",
+    "backbone.pretrained": False,
+    "backbone.arguments": {"zero_init_last": False},
+    "heads.projection.hidden": [512],
+    "heads.projection.width": 128,
+    "heads.projection.norm": "none",
+    "heads.projection.bias": True,
+    "heads.projection.detach": False,
+    "heads.prototypes.input": "projection",
+    "heads.prototypes.count": 1000,
+    "heads.prototypes.freeze_steps": 500,
+    "heads.classifier.input": "features",
+    "heads.classifier.hidden": [1024, 1024],
+    "heads.classifier.norm": "batch",
+    "heads.classifier.activation": "relu",
+    "heads.classifier.width": "clusters",
+    "heads.classifier.detach": True,
+    "losses.0.name": "swav",
+    "losses.0.weight": 1.0,
+    "losses.0.temperature": 0.1,
+    "losses.0.solver.name": "sinkhorn",
+    "losses.0.solver.epsilon": 0.05,
+    "losses.0.solver.iterations": 3,
+    "losses.1.name": "imc",
+    "losses.1.weight": 1.0,
+    "losses.1.temperature": 0.1,
+    "losses.1.entropy_weight": 4.0,
+    "losses.1.penalty": 0.01,
+    "losses.1.threshold": 5.0,
+    "learner.batch_norm": "per_view",
+    "optimizer.name": "adam",
+    "optimizer.lr": 5e-4,
+    "optimizer.betas": [0.8, 0.999],
+    "optimizer.weight_decay": 1e-5,
+    "schedule.name": "multistep",
+    "schedule.warmup_steps": 500,
+    "schedule.milestones": [0.3, 0.6, 0.8],
+    "schedule.gamma": 0.4,
+    "trainer.epochs": 500,
+    "trainer.batch_size": 256,
+    "predict.views": 1,
+}
+CIFAR100_20 = PUBLISHED | {
+    "clusters": 20,
+    "data.labels": "coarse",
+    "views.mean": [0.5071, 0.4867, 0.4408],
+    "views.std": [0.2675, 0.2565, 0.2761],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("imc_swav_cifar10", PUBLISHED), ("imc_swav_cifar100_20", CIFAR100_20)]
+)
+def test_published_settings(name, published):
+    """The released program's numbers; a slip in one of them would show after hours of training only."""
+    tables = load_recipe(name).tables()
+    for path, expected in published.items():
+        value = tables
+        for key in path.split("."):
+            value = value[int(key) if isinstance(value, list) else key]
+        assert value == expected, path
+    assert "activation" not in tables["heads"]["projection"]  # unset and without norm: none
+
+
+def test_learning_rate_follows_the_published_epochs():
     recipe = load_recipe("imc_swav_cifar10")
-    learner = recipe.learner
-    crops = [(crop.count, crop.size, tuple(crop.scale)) for crop in learner.views.crops]
-    assert crops == [(2, 28, (0.2, 1.0)), (4, 18, (0.08, 0.4))]
-    assert (learner.views.grey, learner.views.jitter, learner.views.hue, learner.views.blur) == (0.25, 0.8, 0.1, 0)
-    assert learner.heads["projection"].activation is None or learner.heads["projection"].activation == "none"
-    assert (learner.heads["prototypes"].count, learner.heads["prototypes"].freeze_steps) == (1000, 500)
-    assert learner.heads["classifier"].detach
-    swav, imc = learner.losses
-    assert (swav.temperature, swav.solver.epsilon, swav.solver.iterations) == (0.1, 0.05, 3)
-    assert (imc.entropy_weight, imc.penalty, imc.threshold) == (4.0, 0.01, 5.0)
-    adam = recipe.optimizer
-    assert (adam.lr, tuple(adam.betas), adam.weight_decay) == (5e-4, (0.8, 0.999), 1e-5)
-    assert (recipe.trainer.epochs, recipe.trainer.batch_size) == (500, 256)
-    assert [m * recipe.trainer.epochs for m in recipe.schedule.milestones] == [150, 300, 400]
+    schedule = recipe.schedule.build()
+    rates = [schedule.factor(Progress(step, step // 195, 97_500, 195)) for step in range(97_500)]
+    assert rates[0] == 1 / 500
+    assert rates[498] == 499 / 500
+    assert rates[499] == rates[150 * 195 - 1] == 1
+    for epoch, power in ((150, 1), (300, 2), (400, 3)):
+        assert rates[epoch * 195 - 1] == pytest.approx(0.4 ** (power - 1))
+        assert rates[epoch * 195] == pytest.approx(0.4**power)
+
+
+def loss_of_separate_calls(learner, views):
+    """The released program's step as it is described: every view alone, every pair in a loop."""
+    heads, scores, logits = learner.heads, [], []
+    for view in views:
+        features = learner.backbone(view)
+        logits.append(heads["classifier"](features.detach()))
+        scores.append(functional.normalize(heads["projection"](features), dim=-1) @ heads["prototypes"].weight.T)
+    swapped = []
+    for i in range(2):
+        code = sinkhorn(scores[i].detach())
+        swapped += [-(code * (scores[v] / 0.1).log_softmax(-1)).sum(-1).mean() for v in range(6) if v != i]
+    information = []
+    for a in range(6):
+        for b in range(6):
+            joint = logits[a].softmax(-1).T @ (scores[b].detach() / 0.1).softmax(-1)
+            joint = joint / joint.sum()
+            y, u = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
+            information.append(-(joint * (joint / u).log()).sum() + 4 * (y * y.log()).sum())
+    penalty = [0.01 * (y.abs() - 5).relu().sum(1).mean() for y in logits]
+    return sum(swapped) / 10 + sum(information) / 36 + sum(penalty) / 6
+
+
+def sinkhorn(scores):
+    q = (scores / 0.05).exp().T
+    q = q / q.sum()
+    for _ in range(3):
+        q = q / q.sum(1, keepdim=True) / q.shape[0]
+        q = q / q.sum(0, keepdim=True) / q.shape[1]
+    return (q * q.shape[1]).T
+
+
+def test_a_step_of_the_paper_recipe_equals_separate_calls(monkeypatch):
+    """Loss, every gradient and every running statistic, in float64, with smaller heads."""
+    recipe = load_recipe("imc_swav_cifar10", ["heads.prototypes.count=30", "heads.classifier.hidden=[32, 32]"])
+    facts = DataFacts(50_000, 3, 32, (0.5,) * 3, (0.25,) * 3)
+    torch.manual_seed(0)
+    ours = recipe.learner.build(facts=facts, clusters=10).double().train()
+    theirs = copy.deepcopy(ours)
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    crops = [group.double() for group in ours.views(images, 5)]
+    monkeypatch.setattr(ours, "views", lambda images, seed: crops)
+    loss = ours(Batch(images, torch.arange(4)), Progress(0, 0, 10, 10), 5)["loss"]
+    loss.backward()
+    expected = loss_of_separate_calls(theirs, [view for group in crops for view in group])
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
+    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9, msg=name)
+    for (name, one), other in zip(ours.named_buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, msg=name)

@@ -14,6 +14,7 @@ import imcswav
 from imcswav import api, checkpoint
 from imcswav.build import build_run, restore_run
 from imcswav.data.array import ArrayData
+from imcswav.data.digits import Digits
 from imcswav.errors import RunError
 from imcswav.learners import Embedding, Learner
 from imcswav.plugins import registry
@@ -170,6 +171,28 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiny, tmp_path):
         restore_run(RunFolder.open(tmp_path / "run"))
 
 
+def test_resuming_on_other_images_is_refused(tiny, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (600, 8, 8), dtype=np.uint8)
+    trainer, _ = build_run(load_recipe(tiny, {"data.name": "array"}), out=tmp_path / "run", data=ArrayData.of(images))
+    StopAfter(trainer, 1)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    for others in (images[:-1], images[::-1] // 2):
+        with pytest.raises(RunError, match=r"are not those that the run .* began with"):
+            imcswav.resume(tmp_path / "run", data=others)
+    assert imcswav.resume(tmp_path / "run", data=images).summary["steps"] == 6
+
+
+def test_weights_do_not_depend_on_what_reading_data_draws(tiny, tmp_path, monkeypatch):
+    def start(run):
+        return build_run(load_recipe(tiny), out=tmp_path / run)[0].learner.state_dict()
+
+    expected = start("plain")
+    measure = Digits.measure
+    monkeypatch.setattr(Digits, "measure", lambda data: (torch.rand(7), measure(data))[1])
+    assert_same(start("drawing"), expected)
+
+
 def test_no_host_wait_in_a_step(tiny, tmp_path):
     """Reading a scalar, copying to the host or a shape that depends on data would stall a GPU."""
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -187,7 +210,15 @@ def test_no_host_wait_in_a_step(tiny, tmp_path):
     with Watch():
         trainer._train_step(batch)
     assert "convolution" in seen
-    assert not seen & {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "equal"}
+    assert not seen & {
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "unique_dim",
+        "_unique2",
+        "equal",
+        "lift_fresh",
+    }
 
 
 @pytest.mark.gpu

@@ -10,7 +10,7 @@ from imcswav.data.array import ArrayData
 from imcswav.learners.multiview import MultiView
 from imcswav.step import Progress
 
-FACTS = DataFacts(64, 3, 12, ("a", "b", "c"), (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
+FACTS = DataFacts(64, 3, 12, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
 PROGRESS = Progress(0, 0, 10, 5)
 SETTINGS = {
     "views": {

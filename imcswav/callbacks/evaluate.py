@@ -18,7 +18,7 @@ class Evaluate(Callback, name="evaluate"):
 
     class Config(Callback.Config):
         every: int = Field(10, ge=1)
-        """Epochs between two evaluations; the last epoch is always evaluated, by the summary."""
+        """Epochs between two evaluations; after the last epoch the summary's scores are logged."""
 
     config: Config
 
@@ -27,7 +27,7 @@ class Evaluate(Callback, name="evaluate"):
         from imcswav.evaluate import assess, evaluation_model
 
         due = trainer.epoch % self.config.every == 0 and trainer.epoch < trainer.epochs
-        if not due or trainer.data.train.labels is None:
+        if not due or (trainer.data.test or trainer.data.train).labels is None:
             return
         with evaluation_model(trainer) as model:
             scores = assess(model, trainer.data, trainer.recipe, fit_clusterer=False).scores

@@ -54,7 +54,7 @@ def _learner_embeds(config: Any, runtime: dict[str, Any]) -> None:
 
 
 def _student(config: Any, runtime: dict[str, Any]) -> tuple[Any, Any]:
-    facts = DataFacts(IMAGES, 3, SIZE, (), (0.5,) * 3, (0.25,) * 3)
+    facts = DataFacts(IMAGES, 3, SIZE, (0.5,) * 3, (0.25,) * 3)
     batch = runtime.get("batch") or Batch(pictures(3, IMAGES), torch.arange(IMAGES))
     return build(config, runtime, facts=facts, clusters=CLUSTERS), batch
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,7 +29,6 @@ class DataFacts:
     images: int | None
     channels: int
     size: int
-    classes: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resize: Resize = "crop"
@@ -90,14 +92,21 @@ class Data(Component, kind="data"):
     @property
     def facts(self) -> DataFacts:
         """What a learner is built from, and a saved model remembers."""
-        return DataFacts(len(self.train), self.channels, self.size, self.class_names, self.mean, self.std, self.resize)
+        return DataFacts(len(self.train), self.channels, self.size, self.mean, self.std, self.resize)
 
-    def to(self, device: torch.device) -> Data:
-        """Move the images of all splits; returns self."""
-        for split in (self.train, self.test):
-            if split is not None:
-                split.images = split.images.to(device)
-        return self
+    def to(self, device: torch.device) -> Self:
+        """The same data with its images on the device; self stays as it is."""
+        moved = copy.copy(self)
+        moved.train = dataclasses.replace(self.train, images=self.train.images.to(device))
+        if self.test is not None:
+            moved.test = dataclasses.replace(self.test, images=self.test.images.to(device))
+        return moved
+
+    def digest(self) -> str:
+        """Tells the training images from others: their number, and a checksum of names and pixels."""
+        names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
+        names.update(str(int(self.train.images.sum(dtype=torch.int64))).encode())
+        return f"{len(self.train)} images, {names.hexdigest()[:12]}"
 
     def measure(self) -> None:
         """Set ``mean`` and ``std`` (per channel, in [0, 1]) from the training images."""
@@ -116,12 +125,12 @@ class Data(Component, kind="data"):
     ) -> Iterator[Batch]:
         """The batches of one epoch from batch ``start`` on, the last partial one dropped.
 
-        The order is a permutation keyed by (seed, epoch) and drawn on the device, so it needs no state; each
-        rank gets its share of every global batch of ``batch_size`` images.
+        The order is a permutation keyed by (seed, epoch), the same on every device, so it needs no state; each rank
+        gets its share of every global batch of ``batch_size`` images.
         """
         images = self.train.images
-        generator = torch.Generator(images.device).manual_seed(mix(seed, epoch))
-        order = torch.randperm(len(images), generator=generator, device=images.device)
+        generator = torch.Generator().manual_seed(mix(seed, epoch))
+        order = torch.randperm(len(images), generator=generator).to(images.device)  # one copy an epoch
         for step in range(start, len(images) // batch_size):
             index = shard(order[step * batch_size : (step + 1) * batch_size], rank, world)
             yield Batch(images.index_select(0, index), index)

@@ -43,7 +43,7 @@ class CifarConfig(Data.Config):
         folder = self.folder() / self.torchvision_class().base_folder
         if not self.download and not folder.is_dir():
             raise self.missing(f"{folder} is not there and download is off")
-        return DataFacts(min(50_000, self.limit or 50_000), 3, 32, self.classes(), self.mean, self.std)
+        return DataFacts(min(50_000, self.limit or 50_000), 3, 32, self.mean, self.std)
 
     def folder(self) -> Path:
         """The root with "~" replaced."""

@@ -57,9 +57,9 @@ class ImageFolder(Data, name="image_folder"):
 
         def facts(self) -> DataFacts:
             """From the listing alone, unreadable files included; raises DataError when there are no files."""
-            train, test = self.listings()
+            train, _ = self.listings()
             side = self.side(train)
-            return DataFacts(len(train.paths), self.channels, side, class_names(train, test), resize=self.resize)
+            return DataFacts(len(train.paths), self.channels, side, resize=self.resize)
 
         def side(self, train: Listing) -> int:
             """``size``, or what a sample of the files' headers suggests."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from torch import Tensor, nn
 
 from imcswav.component import Component
+from imcswav.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Head(Component, nn.Module, kind="head"):
         def out_features(self, in_features: int, clusters: int) -> int:
             """Width of the output, known without building the head."""
             raise NotImplementedError
+
+        def check_batch(self, coded: int) -> list[Problem]:
+            """Problems with a batch whose codes are solved over ``coded`` views."""
+            return []
 
     config: Config
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from pydantic import Field
 from torch import Tensor, nn
 
+from imcswav.errors import Problem
 from imcswav.heads import Head
 from imcswav.plugins import hookimpl
 from imcswav.step import Progress
@@ -29,6 +30,14 @@ class Prototypes(Head, name="prototypes"):
         def out_features(self, in_features: int, clusters: int) -> int:
             """P."""
             return self.count
+
+        def check_batch(self, coded: int) -> list[Problem]:
+            """A warning when a batch can't fill the prototypes evenly."""
+            if self.count <= 2 * coded:
+                return []
+            message = f"{self.count} prototypes are more than a batch's {coded} coded views can fill evenly."
+            remedy = "Fewer prototypes or a larger batch give sharper codes."
+            return [Problem("count", message, remedy, self.count, severity="warning")]
 
     config: Config
 

@@ -25,7 +25,10 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
         sizes = [group.size for group in config.views.groups()] + [facts.data.size]
         problems += _within("backbone", config.backbone.check_sizes(sizes, facts.data.channels))
         problems += _within("views", config.views.check_channels(facts.data.channels))
-    return problems + check_prototypes(config, facts)
+    coded = config.views.groups()[0].count * facts.batch_size
+    for name, head in config.heads.items():
+        problems += _within(f"heads.{name}", head.check_batch(coded))
+    return problems
 
 
 def _within(table: str, problems: list[Problem]) -> list[Problem]:
@@ -66,19 +69,3 @@ def check_assignment(config: MultiView.Config) -> list[Problem]:
     message = f"there is no head '{config.assignment}' and no clusterer, so no image gets a cluster."
     remedy = f"{did_you_mean(config.assignment, list(config.heads))} Or add a [clusterer]."
     return [Problem("learner.assignment", message, remedy, config.assignment, severity="warning")]
-
-
-def check_prototypes(config: MultiView.Config, facts: RecipeFacts) -> list[Problem]:
-    """Codes share a batch evenly among prototypes, which must not be many more than the views that are coded."""
-    coded = config.views.groups()[0].count * facts.batch_size
-    return [
-        Problem(
-            f"heads.{name}.count",
-            f"{count} prototypes are more than a batch's {coded} coded views can fill evenly.",
-            "Fewer prototypes or a larger batch give sharper codes.",
-            count,
-            severity="warning",
-        )
-        for name, head in config.heads.items()
-        if isinstance(count := getattr(head, "count", None), int) and count > 2 * coded
-    ]

@@ -97,12 +97,17 @@ class MultiView(Learner, name="multiview"):
         crops = self.views(batch.images, seed)
         features_MF = torch.cat([self._encode(group) for group in crops])
         views = sum(group.shape[0] for group in crops)
-        with views_in_batch(self.heads, views):
-            rows = self._run_heads(features_MF, self.order)
-        step = Step(global_views=crops[0].shape[0], progress=progress, parts=dict(self.heads.items()))
+        # heads, scores, codes and information in float32, whatever the encoder: they cost little and suffer most
+        with torch.autocast(features_MF.device.type, enabled=False):
+            with views_in_batch(self.heads, views):
+                rows = self._run_heads(_float32(features_MF), self.order)
+            return self._losses(self._step(rows, views, crops[0].shape[0], progress))
+
+    def _step(self, rows: dict[str, Tensor], views: int, global_views: int, progress: Progress) -> Step:
+        step = Step(global_views=global_views, progress=progress)
         for name, rows_M in rows.items():
-            step.outputs[f"online.{name}"] = Output(_float32(rows_M.unflatten(0, (views, -1))), tuple(range(views)))
-        return self._losses(step, features_MF.device.type)
+            step.outputs[f"online.{name}"] = Output(rows_M.unflatten(0, (views, -1)), tuple(range(views)))
+        return step
 
     def _encode(self, crops_VBCHW: Tensor) -> Tensor:
         images = crops_VBCHW.flatten(0, 1).contiguous(memory_format=self.memory_format)
@@ -119,17 +124,16 @@ class MultiView(Learner, name="multiview"):
             rows[name] = head(source.detach() if head.config.detach else source)
         return rows
 
-    def _losses(self, step: Step, device: str) -> dict[str, Tensor]:
+    def _losses(self, step: Step) -> dict[str, Tensor]:
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
-        with torch.autocast(device, enabled=False):  # scores, codes and information in float32, whatever the encoder
-            for number, loss in enumerate(self.losses):
-                assert isinstance(loss, Loss)
-                value = loss(step)
-                label = f"loss/{loss.name}"
-                scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
-                weighted = loss.config.weight * value
-                total = weighted if total is None else total + weighted
+        for number, loss in enumerate(self.losses):
+            assert isinstance(loss, Loss)
+            value = loss(step)
+            label = f"loss/{loss.name}"
+            scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
+            weighted = loss.config.weight * value
+            total = weighted if total is None else total + weighted
         assert total is not None
         return {"loss": total, **scalars, **step.logs}
 

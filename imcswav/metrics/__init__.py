@@ -16,24 +16,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Scored:
     """What a metric may look at.
 
-    ``labels_N`` ground truth and ``clusters_N`` assignments of the scored images; ``features_NF`` their
-    features. ``bank_features_MF`` and ``bank_labels_M`` are the training images'; ``same`` says that the scored
-    images are the training images (one split), so that a neighbour search must leave the query out.
+    ``labels_N`` ground truth and ``clusters_N`` assignments of the scored images; ``features_NF`` their features.
+    ``bank_features_MF`` and ``bank_labels_M`` are the training images'. What isn't known is None. ``same`` says that
+    the scored images are the training images (one split), so that a neighbour search must leave the query out.
     """
 
     labels_N: Array
-    clusters_N: Array
+    clusters_N: Array | None
     features_NF: Array
     bank_features_MF: Array
-    bank_labels_M: Array
+    bank_labels_M: Array | None
     same: bool
 
 
 class Metric(Component, kind="metric"):
     """A number in [−1, 1], higher is better."""
 
-    reads_clusters: ClassVar[bool] = True
-    """False for a metric of the features alone, which needs no assignment."""
+    reads: ClassVar[tuple[str, ...]] = ("clusters_N",)
+    """The fields of ``Scored`` without which the metric can't be had; it is left out where one is None."""
 
     def __call__(self, scored: Scored) -> float:
         """The figure."""

@@ -17,6 +17,7 @@ class Accuracy(Metric, name="acc"):
 
     def __call__(self, scored: Scored) -> float:
         """Accuracy in [0, 1]."""
+        assert scored.clusters_N is not None
         return accuracy(scored.labels_N, scored.clusters_N)
 
 

@@ -11,6 +11,7 @@ class ARI(Metric, name="ari"):
 
     def __call__(self, scored: Scored) -> float:
         """ARI in [−0.5, 1]."""
+        assert scored.clusters_N is not None
         from sklearn.metrics import adjusted_rand_score  # a second to import
 
         return float(adjusted_rand_score(scored.labels_N, scored.clusters_N))

@@ -21,7 +21,7 @@ class NearestNeighbours(Metric, name="knn"):
     rows in the same order) has no vote on itself. With a bank smaller than k, all of it votes.
     """
 
-    reads_clusters = False
+    reads = ("bank_labels_M",)
 
     class Config(Metric.Config):
         k: int = Field(20, ge=1)
@@ -32,6 +32,7 @@ class NearestNeighbours(Metric, name="knn"):
     @torch.no_grad()
     def __call__(self, scored: Scored) -> float:
         """Share of scored images whose class wins the vote, in [0, 1]."""
+        assert scored.bank_labels_M is not None
         classes, index_M = np.unique(scored.bank_labels_M, return_inverse=True)
         bank_MF = F.normalize(torch.as_tensor(scored.bank_features_MF, dtype=torch.float32))
         queries_NF = torch.as_tensor(scored.features_NF, dtype=torch.float32)  # its length orders nothing anew

@@ -11,6 +11,7 @@ class NMI(Metric, name="nmi"):
 
     def __call__(self, scored: Scored) -> float:
         """NMI in [0, 1]."""
+        assert scored.clusters_N is not None
         from sklearn.metrics import normalized_mutual_info_score  # a second to import
 
         return float(normalized_mutual_info_score(scored.labels_N, scored.clusters_N, average_method="arithmetic"))

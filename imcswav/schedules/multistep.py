@@ -36,7 +36,7 @@ class MultiStep(Schedule, name="multistep"):
 
     def shape(self, progress: Progress) -> float:
         """gamma to the number of milestones passed."""
-        passed = sum(progress.step >= round(share * progress.steps) for share in self.config.milestones)
+        passed = sum(progress.step >= max(1, round(share * progress.steps)) for share in self.config.milestones)
         return float(self.config.gamma**passed)
 
 

@@ -24,7 +24,8 @@ def test_plain_lines_where_there_is_no_terminal(tiny, tmp_path, capsys):
     assert shown[0].endswith("left")
     assert shown[1].startswith("epoch 1/2  acc ")  # the first epoch is finished and scored
     assert shown[2].startswith("epoch 2/2  loss ")
-    assert len(shown) == 3
+    assert shown[3].startswith("epoch 2/2  acc ")
+    assert len(shown) == 4
 
 
 def test_lines_come_at_most_every_few_seconds(capsys, monkeypatch):

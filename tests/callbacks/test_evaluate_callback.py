@@ -10,10 +10,10 @@ def evaluated(folder):
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (5, []), (10, [])])
-def test_on_schedule_and_not_at_the_end(tiny, tmp_path, every, epochs):
-    """The last epoch is scored by the summary."""
+def test_on_schedule_and_once_at_the_end(tiny, tmp_path, every, epochs):
+    """The last epoch is scored for the summary, which logs it."""
     short_run(tiny, tmp_path / "run", **{"trainer.epochs": 5, "callbacks.evaluate.every": every})
-    assert evaluated(tmp_path / "run") == epochs
+    assert evaluated(tmp_path / "run") == [*epochs, 5]
 
 
 def test_never_without_labels(tiny, tmp_path, monkeypatch):

@@ -41,5 +41,5 @@ def test_a_run_logs_losses_and_scores(tiny, tmp_path):
     losses = [row for row in rows if "loss" in row]
     assert [row["step"] for row in losses] == list(range(1, 9))
     assert all({"loss/swav", "loss/imc", "lr", "seconds", "epoch"} <= set(row) for row in losses)
-    assert [(row["step"], row["epoch"]) for row in rows if "eval/acc" in row] == [(4, 1)]
+    assert [(row["step"], row["epoch"]) for row in rows if "eval/acc" in row] == [(4, 1), (8, 2)]
     assert imcswav.resume(tmp_path / "run").summary["steps"] == 8

@@ -81,7 +81,7 @@ def test_unlabelled_training_and_labelled_test(tmp_path: Path) -> None:
     assert data.train.labels is None
     assert data.test.labels is not None
     assert data.test.labels.tolist() == [0, 1]
-    assert data.facts.classes == ("cat", "dog")
+    assert data.class_names == ("cat", "dog")
 
 
 def test_test_is_preferred_to_val_and_without_train_neither_is_a_split(tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ def test_facts_come_from_the_listing(tmp_path: Path) -> None:
     fill(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png")
     (tmp_path / "dog" / "2.png").write_text("broken")
     facts = ImageFolder.Config(root=str(tmp_path), size=8, channels=1, resize="pad").facts()
-    assert (facts.images, facts.size, facts.channels, facts.classes, facts.resize) == (
-        3, 8, 1, ("cat", "dog"), "pad",
+    assert (facts.images, facts.size, facts.channels, facts.resize) == (
+        3, 8, 1, "pad",
     )  # fmt: skip
     assert (facts.mean, facts.std) == ((), ())
     assert build(tmp_path, resize="pad").facts.resize == "pad"

@@ -193,7 +193,7 @@ def test_settings_are_checked(settings, place):
 
 def test_a_wrong_number_of_means_is_told():
     with pytest.raises(RecipeError, match=r"mean: has 3 values, but the images have 1 channels"):
-        make(1, **untouched({"mean": [0.1, 0.2, 0.3]}))
+        MultiCrop.Config(crops=CROPS, mean=[0.1, 0.2, 0.3]).build(channels=1, mean=(0.5,), std=(0.2,))
 
 
 def test_half_precision_around_it_changes_nothing():
