@@ -13,7 +13,7 @@ from imcswav.artefacts import finish
 from imcswav.build import build_run, restore_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
-from imcswav.errors import Problem, RecipeError
+from imcswav.errors import Problem, RecipeError, RunError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
 from imcswav.part import dump_part
@@ -114,5 +114,10 @@ def _complete(trainer: Trainer) -> RunResult:
     try:
         trainer.fit()
         return RunResult(trainer.run.path, finish(trainer))
+    except OSError as error:
+        raise RunError(
+            f"The run folder {trainer.run.path} can't be written any more ({error.strerror or error}); make room or bring "
+            f"it back, then go on with: imcswav resume {trainer.run.path}"
+        ) from error
     finally:
         trainer.call("close")

@@ -33,6 +33,7 @@ def build_run(
     The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
     """
     problems = raise_errors(recipe.name, check_recipe(recipe, None if data is None else data.facts))
+    recipe = recipe.resolved()
     device = pick_device(recipe.trainer.device)
     prepare_torch(recipe)
     data = data or recipe.data.build()

@@ -6,6 +6,7 @@ from imcswav.data import Data, DataFacts
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.learners import Learner, RecipeFacts
 from imcswav.recipe import Recipe
+from imcswav.schedules import Schedule
 
 
 def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem]:
@@ -18,8 +19,13 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
             problems.append(Problem("data", str(error)))
     if facts is not None:
         problems += _check_counts(recipe, facts.images)
+    images = facts.images if facts is not None else None
+    steps = None if images is None else recipe.trainer.steps(images)
+    if images and steps:
+        problems += _check_warmup(recipe, images // recipe.trainer.batch_size, steps)
     known = RecipeFacts(
         data=facts,
+        steps=steps,
         clusters=recipe.clusters,
         batch_size=recipe.trainer.batch_size,
         clusterer=recipe.clusterer is not None,
@@ -41,10 +47,20 @@ def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:
         message = f"{recipe.clusters} clusters are more than the {images} training images."
         problems.append(Problem("clusters", message, "Ask for fewer clusters.", recipe.clusters))
     if recipe.trainer.batch_size > images:
+        if images < 2:
+            return [*problems, Problem("data", f"there is {images} training image.", "Give at least 2 images.")]
         message = f"a batch of {recipe.trainer.batch_size} is more than the {images} training images."
-        remedy = f"Use at most {images}." if images >= 2 else "Give at least 2 images."
-        problems.append(Problem("trainer.batch_size", message, remedy, recipe.trainer.batch_size))
+        problems.append(Problem("trainer.batch_size", message, f"Use at most {images}.", recipe.trainer.batch_size))
     return problems
+
+
+def _check_warmup(recipe: Recipe, steps_per_epoch: int, steps: int) -> list[Problem]:
+    assert isinstance(recipe.schedule, Schedule.Config)
+    warmup = recipe.schedule.warmup(steps_per_epoch)
+    if warmup <= steps // 2:
+        return []
+    message = f"the learning rate still warms up for {warmup} of the training's {steps} steps."
+    return [Problem("schedule", message, "Shorten the warm-up, or train longer.", severity="warning")]
 
 
 def raise_errors(source: str, problems: list[Problem]) -> list[Problem]:

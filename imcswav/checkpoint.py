@@ -18,7 +18,10 @@ def save(folder: Path, state: dict[str, Any], step: int) -> Path:
     """Write ``state`` as ``step-<n>.pt`` into ``folder`` and drop all but the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.pt"
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    try:
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
+    except RuntimeError as error:  # how torch's writer tells of a full disk
+        raise OSError(None, str(error).splitlines()[0], str(path)) from error
     for old in saved(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

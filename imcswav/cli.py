@@ -13,7 +13,7 @@ from imcswav import __version__
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-STOPPED = "Stopped; `imcswav resume RUN` goes on from the last checkpoint."
+STOPPED = "Stopped."
 
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
 UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -96,14 +96,17 @@ def check(recipe: RecipeArgument, changes: SetOption = []) -> None:  # noqa: B00
 
 @app.command("list")
 def list_components(kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. loss.")] = None) -> None:
-    """List the components that recipes can name, and the package each came from."""
+    """List the components that recipes can name, and the package each came from; `list recipe`: shipped recipes."""
     from imcswav import console
 
     console.components(kind)
 
 
 @app.command()
-def show(kind: str, name: str) -> None:
+def show(
+    kind: Annotated[str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation.")],
+    name: Annotated[str | None, typer.Argument(help="The component's name; left out: all of the kind.")] = None,
+) -> None:
     """Every setting of a component: type, default, range, meaning; its source; its package."""
     from imcswav import console
 

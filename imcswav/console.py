@@ -12,19 +12,26 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
 
-from imcswav.component import KINDS
+from imcswav.component import KINDS, Component, Settings
 from imcswav.errors import ImcswavError, Problem
-from imcswav.part import Part
+from imcswav.part import Part, dump_part
 from imcswav.plugins import did_you_mean, registry
+from imcswav.recipe import EvaluationSettings, PredictSettings, Recipe, TrainerSettings
+from imcswav.recipe_files import recipe_names
 
 if TYPE_CHECKING:
     from imcswav.api import RunResult
     from imcswav.cost import Cost
     from imcswav.predict import Predicted
-    from imcswav.recipe import Recipe
 
 # no markup: brackets in paths and types are text
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+TABLES: dict[str, type[Settings]] = {
+    "recipe": Recipe, "trainer": TrainerSettings, "predict": PredictSettings, "evaluation": EvaluationSettings,
+}  # fmt: skip
+"""Tables of a recipe that no component owns."""
 
 
 def warn(problem: Problem) -> None:
@@ -101,9 +108,11 @@ def costs(recipe: Recipe, cost: Cost) -> None:
 
 def components(kind: str | None) -> None:
     """All components, or those of a kind."""
+    if kind == "recipe":
+        return out.print("\n".join(recipe_names()))
     found = registry()
     if kind is not None and kind not in KINDS:
-        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
+        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, [*KINDS, *TABLES])}")
     table = Table("kind", "name", "what", "package")
     for cls in found:
         if kind in (None, cls.kind):
@@ -111,22 +120,46 @@ def components(kind: str | None) -> None:
     out.print(table)
     for sentence in found.broken:
         print(f"Warning: {sentence}", file=sys.stderr)
+    return None
 
 
-def component(kind: str, name: str) -> None:
-    """Every setting of one component."""
+def component(kind: str, name: str | None) -> None:
+    """Every setting of one component, or of a table of the recipe that no component owns."""
+    if kind in TABLES:
+        return settings(f"[{kind}]" if kind != "recipe" else "a recipe", TABLES[kind])
+    if name is None:
+        return components(kind)
     if kind not in KINDS:
-        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, list(KINDS))}")
+        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, [*KINDS, *TABLES])}")
     cls = registry().get(kind, name)
     out.print(f"{kind} {name}  ({registry().origins[kind, name]}, {cls.__module__}.{cls.__qualname__})\n")
     out.print(f"{inspect.getdoc(sys.modules[cls.__module__]) or ''}\n\n{inspect.getdoc(cls) or ''}\n")
-    table = Table("setting", "type", "default", "range", "meaning")
-    for setting, field in cls.Config.model_fields.items():
+    return settings(None, cls.Config)
+
+
+def settings(title: str | None, table: type[Settings]) -> None:
+    """Type, default, range and meaning of each setting; tables within follow."""
+    shown = Table("setting", "type", "default", "range", "meaning", title=title)
+    for setting, field in table.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
-        shown = "required" if default is PydanticUndefined else repr(default)
+        text = "required" if default is PydanticUndefined else _default(default)
         limits = ", ".join(_limit(mark) for mark in field.metadata if _limit(mark))
-        table.add_row(setting, _type(field.annotation, field.metadata), shown, limits, field.description or "")
-    out.print(table)
+        shown.add_row(setting, _type(field.annotation, field.metadata), text, limits, field.description or "")
+    out.print(shown)
+    for setting, field in table.model_fields.items():
+        for inner in _tables_within(field.annotation):
+            if inner not in TABLES.values():
+                settings(f"{setting}: each {inner.__name__}", inner)
+
+
+def _default(value: Any) -> str:
+    return dump_part(value)["name"] if isinstance(value, Component.Config) else repr(value)
+
+
+def _tables_within(annotation: Any) -> list[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [] if issubclass(annotation, Component.Config) else [annotation]
+    return [table for inner in get_args(annotation) for table in _tables_within(inner)]
 
 
 def _limit(mark: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -48,10 +47,9 @@ def estimate(recipe: Recipe) -> Cost:
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
     images, settings = facts.images or 0, recipe.trainer
     per_epoch = images // settings.batch_size
-    steps = min(per_epoch * settings.epochs, settings.max_steps or math.inf)
     pixels = images * facts.channels * facts.size**2
     memory = COPIES * 4 * parameters + saved * settings.batch_size / SAMPLE + pixels
-    return Cost(parameters, operations / SAMPLE, images, per_epoch, int(steps), int(memory))
+    return Cost(parameters, operations / SAMPLE, images, per_epoch, settings.steps(images), int(memory))
 
 
 def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float, int]:

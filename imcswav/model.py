@@ -45,6 +45,12 @@ class Model:
         self.learner, self.facts, self.clusters, self.views = learner, facts, clusters, views
         self.clusterer = clusterer
 
+    def __repr__(self) -> str:
+        name = type(self.learner).name
+        return (
+            f"Model({self.clusters} clusters, learner={name!r}, size={self.facts.size}, channels={self.facts.channels})"
+        )
+
     @property
     def backbone(self) -> nn.Module:
         """The trained backbone: normalised images (N, C, H, W) → features (N, F)."""

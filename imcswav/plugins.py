@@ -54,7 +54,7 @@ class Registry:
         if key in self.classes and self.classes[key] is not cls:
             raise PluginError(
                 f"Two packages offer the {cls.kind} '{cls.name}': {self.origins[key]} and {origin}; "
-                f"rename one, or leave one out with IMCSWAV_PLUGINS."
+                f"rename one, or set the environment variable IMCSWAV_PLUGINS to the packages to load (empty: none)."
             )
         self.classes[key], self.origins[key] = cls, origin
 

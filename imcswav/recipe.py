@@ -7,7 +7,7 @@ validation and back to the top level when the recipe is written.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,11 @@ class TrainerSettings(Settings):
     """CPU threads of torch; unset leaves torch's choice. Bit-identical resuming needs the same count."""
     log_every: int = Field(50, ge=1)
     """Steps between two log lines; logging is the only time the host waits for the device."""
+
+    def steps(self, images: int) -> int:
+        """Optimiser steps of the whole training on so many images."""
+        steps = images // self.batch_size * self.epochs
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
 
 class PredictSettings(Settings):
@@ -101,6 +106,10 @@ class Recipe(Settings):
                 key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()
             }
         return own
+
+    def resolved(self) -> Self:
+        """The recipe with absolute paths to its data."""
+        return self.model_copy(update={"data": self.data.resolved()})  # type: ignore[attr-defined]
 
     def tables(self) -> dict[str, Any]:
         """The recipe as TOML tables, every default spelled out; loading them gives an equal recipe."""

@@ -84,9 +84,11 @@ def _is_path(text: str) -> bool:
 
 
 def _find(text: str, folder: Path) -> Path:
-    """A shipped recipe for a bare name that is one's, else the file."""
-    shipped = _shipped() / f"{text}.toml"
-    return shipped if not _is_path(text) and text in recipe_names() else folder / text
+    """The file beside, else the shipped recipe of that name, with or without ".toml"; a bare name is one's first."""
+    shipped, beside = _shipped() / f"{text.removesuffix('.toml')}.toml", folder / text
+    if text.removesuffix(".toml") not in recipe_names() or (_is_path(text) and _there(beside)):
+        return beside
+    return shipped
 
 
 def _there(path: Path) -> bool:

@@ -71,7 +71,7 @@ class RunFolder:
             if (
                 not run.finished
                 and any(run.checkpoints.glob("step-*.pt"))
-                and _essence(run.recipe()) == _essence(recipe)
+                and _essence(run.recipe()) == _essence(recipe.resolved())
             ):
                 return run
         raise RunError(

@@ -53,9 +53,7 @@ class Trainer:
         if self.settings.compile:
             learner.compile_parts()
         self.steps_per_epoch = len(data.train) // self.settings.batch_size
-        self.steps = self.steps_per_epoch * self.settings.epochs
-        if self.settings.max_steps is not None:
-            self.steps = min(self.steps, self.settings.max_steps)
+        self.steps = self.settings.steps(len(data.train))
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
         self.step = self.epoch = 0
         self.seconds = self.cpu_seconds = 0.0

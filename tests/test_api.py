@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -161,3 +162,42 @@ def test_both_protocols_are_those_of_their_settings(quick, tmp_path):
         for mode in ("train", "test")
     }
     assert runs["train"]["acc_bn_test"] == runs["test"]["acc_bn_test"] == runs["test"]["acc"]
+
+
+def test_one_colour_image_is_not_taken_for_many_grey_ones(quick, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    model = imcswav.run(quick, out=tmp_path / "run", data=images).load()
+    for one in (images[0], images[0].transpose(2, 0, 1)):
+        with pytest.raises(DataError, match="one colour image"):
+            model.predict(one)
+    assert model.predict(images[:1]).shape == (1,)
+
+
+def test_a_runs_recipe_works_from_every_folder(quick, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    quick["data"] = {"name": "image_folder", "root": photos.name}
+    result = imcswav.run(quick, out=tmp_path / "run", warn=lambda problem: None)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = imcswav.run(result.path / "recipe.toml", out=tmp_path / "again", warn=lambda problem: None)
+    assert (again.path / "recipe.toml").read_text() == (result.path / "recipe.toml").read_text()
+    assert (again.path / "assignments.csv").read_text() == (result.path / "assignments.csv").read_text()
+
+
+def test_a_folder_deleted_under_a_run_is_one_sentence(tiny, tmp_path, monkeypatch):
+    from imcswav.learners.multiview import MultiView
+
+    def remove(learner, progress):
+        if progress.step == 2:
+            shutil.rmtree(tmp_path / "run")
+
+    monkeypatch.setattr(MultiView, "after_step", remove)
+    with pytest.raises(RunError, match="can't be written any more"):
+        imcswav.run(tiny, out=tmp_path / "run")
+
+
+def test_too_short_a_training_is_warned_of(quick, tmp_path):
+    quick["schedule"] = {"name": "constant", "warmup_steps": 500}
+    warnings = []
+    imcswav.run(quick, {"heads.prototypes.freeze_steps": 50}, out=tmp_path / "run", warn=warnings.append)
+    assert [problem.path for problem in warnings] == ["schedule", "heads.prototypes.freeze_steps"]

@@ -298,6 +298,17 @@ def test_list_and_show(capsys):
         assert text in out
 
 
+def test_show_knows_the_tables_that_no_component_owns(capsys):
+    assert "clip_gradient" in call(capsys, "show", "trainer")[1]
+    assert "bn_statistics" in call(capsys, "show", "predict")[1]
+    code, out, _ = call(capsys, "show", "views", "multicrop")
+    assert code == 0
+    assert "each Crop" in out
+    assert "scale" in out
+    assert "swav" in call(capsys, "show", "loss")[1]
+    assert "imc_swav_cifar10" in call(capsys, "list", "recipe")[1].split()
+
+
 def test_predict_lists_what_it_cannot_read(finished, tmp_path, capsys):
     run, _ = finished
     photos = tmp_path / "photos"

@@ -19,15 +19,16 @@ IMAGES = 40
 
 def test_the_named_recipes_are_shipped():
     assert {
-        "digits", "folder", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20", "swav_cifar10",
+        "digits", "folder", "folder_small", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20",
+        "swav_cifar10",
     } <= set(recipe_names())  # fmt: skip
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_loads_checks_and_round_trips(name, tmp_path):
-    recipe = load_recipe(name, ["data.root=nowhere"] if name == "folder" else [])
+    recipe = load_recipe(name, ["data.root=nowhere"] if name.startswith("folder") else [])
     problems = check_recipe(recipe)
-    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name == "folder" else [])
+    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name.startswith("folder") else [])
     (tmp_path / "copy.toml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "copy.toml") == recipe
 
@@ -35,7 +36,7 @@ def test_recipe_loads_checks_and_round_trips(name, tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_trains_two_steps(name, tmp_path):
     recipe = load_recipe(name)
-    facts = recipe.data.facts() if name != "folder" else None
+    facts = recipe.data.facts() if not name.startswith("folder") else None
     channels, size = (facts.channels, facts.size) if facts else (recipe.data.channels, recipe.data.size)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, channels, size, size), dtype=np.uint8)
     data = ArrayData.of(images, labels=np.arange(IMAGES) % recipe.clusters)

@@ -59,6 +59,11 @@ class Console(Callback, name="console"):
             self.printed = time.perf_counter()
             print(text, file=sys.stderr, flush=True)
 
+    def interrupt(self, trainer: Trainer) -> None:
+        """Say how to go on."""
+        self.close(trainer)
+        print(f"Stopped after step {trainer.step}; go on with: imcswav resume {trainer.run.path}", file=sys.stderr)
+
     def close(self, trainer: Trainer) -> None:
         """Take the bar away."""
         if self.bar is not None:

@@ -67,6 +67,10 @@ class Data(Component, kind="data"):
             """Known before reading; raises DataError when the source is missing or empty."""
             raise NotImplementedError
 
+        def resolved(self) -> Self:
+            """The same settings with absolute paths, so that a run's recipe works from every folder."""
+            return self
+
     train: Split
     test: Split | None = None
     class_names: tuple[str, ...] = ()

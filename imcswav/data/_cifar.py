@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,10 @@ class CifarConfig(Data.Config):
         if not self.download and not folder.is_dir():
             raise self.missing(f"{folder} is not there and download is off")
         return DataFacts(min(50_000, self.limit or 50_000), 3, 32, self.mean, self.std)
+
+    def resolved(self) -> Self:
+        """With an absolute root."""
+        return self.model_copy(update={"root": os.path.abspath(self.folder())})
 
     def folder(self) -> Path:
         """The root with "~" replaced."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -68,6 +68,10 @@ class ImageFolder(Data, name="image_folder"):
             sample = train.paths[:: max(1, len(train.paths) // SIZE_SAMPLE)]
             sides = [side for path in sample if (side := shorter_side(path)) is not None]
             return max(8, min([SIZE_LIMIT, *sides]))
+
+        def resolved(self) -> Self:
+            """With an absolute root."""
+            return self.model_copy(update={"root": os.path.abspath(self.folder())})
 
         def folder(self) -> Path:
             """The root with "~" replaced."""

@@ -36,8 +36,8 @@ class Head(Component, nn.Module, kind="head"):
             """Width of the output, known without building the head."""
             raise NotImplementedError
 
-        def check_batch(self, coded: int) -> list[Problem]:
-            """Problems with a batch whose codes are solved over ``coded`` views."""
+        def check_training(self, coded: int, steps: int | None) -> list[Problem]:
+            """Problems with batches of ``coded`` views that get codes, and with a training of so many steps."""
             return []
 
     config: Config

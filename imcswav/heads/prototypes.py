@@ -31,13 +31,18 @@ class Prototypes(Head, name="prototypes"):
             """P."""
             return self.count
 
-        def check_batch(self, coded: int) -> list[Problem]:
-            """A warning when a batch can't fill the prototypes evenly."""
-            if self.count <= 2 * coded:
-                return []
-            message = f"{self.count} prototypes are more than a batch's {coded} coded views can fill evenly."
-            remedy = "Fewer prototypes or a larger batch give sharper codes."
-            return [Problem("count", message, remedy, self.count, severity="warning")]
+        def check_training(self, coded: int, steps: int | None) -> list[Problem]:
+            """Warnings when a batch can't fill the prototypes evenly, and when they hardly ever move."""
+            problems = []
+            if self.count > 2 * coded:
+                message = f"{self.count} prototypes are more than a batch's {coded} coded views can fill evenly."
+                remedy = "Fewer prototypes or a larger batch give sharper codes."
+                problems.append(Problem("count", message, remedy, self.count, severity="warning"))
+            if steps is not None and self.freeze_steps > steps // 2:
+                message = f"the prototypes rest for {self.freeze_steps} of the training's {steps} steps."
+                remedy = "Freeze them for fewer steps, or train longer."
+                problems.append(Problem("freeze_steps", message, remedy, self.freeze_steps, severity="warning"))
+            return problems
 
     config: Config
 

@@ -21,6 +21,8 @@ class RecipeFacts:
     data: DataFacts | None
     clusters: int
     batch_size: int
+    steps: int | None = None
+    """Optimiser steps of the whole training, where the number of images is known."""
     clusterer: bool = False
     """Whether a clusterer is fitted after training; its clusters then are the run's."""
 

@@ -27,7 +27,7 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
         problems += _within("views", config.views.check_channels(facts.data.channels))
     coded = config.views.groups()[0].count * facts.batch_size
     for name, head in config.heads.items():
-        problems += _within(f"heads.{name}", head.check_batch(coded))
+        problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
     return problems
 
 

@@ -23,17 +23,17 @@ class Schedule(Component, kind="schedule"):
                 raise ValueError("give warmup_steps or warmup_epochs, not both")
             return self
 
+        def warmup(self, steps_per_epoch: int) -> int:
+            """Length of the warm-up in steps."""
+            return self.warmup_steps or round(self.warmup_epochs * steps_per_epoch)
+
     config: Config
 
     def factor(self, progress: Progress) -> float:
         """The factor for optimiser step ``progress.step`` (from 0)."""
-        warmup = self.warmup(progress)
+        warmup = self.config.warmup(progress.steps_per_epoch)
         ramp = min(1.0, (progress.step + 1) / warmup) if warmup else 1.0
         return ramp * self.shape(progress)
-
-    def warmup(self, progress: Progress) -> int:
-        """Length of the warm-up in steps."""
-        return self.config.warmup_steps or round(self.config.warmup_epochs * progress.steps_per_epoch)
 
     def shape(self, progress: Progress) -> float:
         """The factor without the warm-up."""

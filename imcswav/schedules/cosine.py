@@ -22,7 +22,7 @@ class Cosine(Schedule, name="cosine"):
 
     def shape(self, progress: Progress) -> float:
         """The cosine; 1 during the warm-up."""
-        start = max(self.warmup(progress) - 1, 0)
+        start = max(self.config.warmup(progress.steps_per_epoch) - 1, 0)
         span = max(progress.steps - 1 - start, 1)
         done = min(max(progress.step - start, 0) / span, 1.0)
         return self.config.final + (1 - self.config.final) * (1 + math.cos(math.pi * done)) / 2
