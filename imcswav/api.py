@@ -115,9 +115,10 @@ def _complete(trainer: Trainer) -> RunResult:
         trainer.fit()
         return RunResult(trainer.run.path, finish(trainer))
     except OSError as error:
+        path, reason = trainer.run.path, error.strerror or error
         raise RunError(
-            f"The run folder {trainer.run.path} can't be written any more ({error.strerror or error}); make room or bring "
-            f"it back, then go on with: imcswav resume {trainer.run.path}"
+            f"The run folder {path} can't be written any more ({reason}); make room or bring it back, then go on with: "
+            f"imcswav resume {path}"
         ) from error
     finally:
         trainer.call("close")
