@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -20,11 +20,11 @@ class Optimizer(Component, kind="optimizer"):
         """Learning rate; the schedule multiplies it."""
 
     config: Config
+    algorithm: ClassVar[Callable[..., torch.optim.Optimizer]]
+    """torch's class; the Config's settings are its keywords."""
 
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimiser over these parameters."""
-        raise NotImplementedError
-
-    def fused(self, parameters: list[nn.Parameter]) -> dict[str, Any]:
-        """``fused=True`` where torch has the fused kernel: floating parameters on CUDA or the CPU."""
-        return {"fused": all(p.device.type in ("cuda", "cpu") for p in parameters)}
+        """The torch optimiser over these parameters, fused where torch has the kernel: on CUDA and the CPU."""
+        chosen = list(parameters)
+        fused = all(parameter.device.type in ("cuda", "cpu") for parameter in chosen)
+        return type(self).algorithm(chosen, **self.config.model_dump(), fused=fused)

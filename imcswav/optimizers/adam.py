@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from imcswav.optimizers import Optimizer
 from imcswav.plugins import hookimpl
@@ -27,18 +25,7 @@ class Adam(Optimizer, name="adam"):
         """Times the parameter, added to its gradient."""
 
     config: Config
-
-    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimiser over these parameters."""
-        settings, chosen = self.config, list(parameters)
-        return torch.optim.Adam(
-            chosen,
-            lr=settings.lr,
-            betas=settings.betas,
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-            **self.fused(chosen),
-        )
+    algorithm = torch.optim.Adam
 
 
 @hookimpl

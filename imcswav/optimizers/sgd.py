@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from pydantic import Field, model_validator
-from torch import nn
 
 from imcswav.optimizers import Optimizer
 from imcswav.plugins import hookimpl
@@ -30,18 +27,7 @@ class SGD(Optimizer, name="sgd"):
             return self
 
     config: Config
-
-    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimiser over these parameters."""
-        settings, chosen = self.config, list(parameters)
-        return torch.optim.SGD(
-            chosen,
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.nesterov,
-            **self.fused(chosen),
-        )
+    algorithm = torch.optim.SGD
 
 
 @hookimpl
