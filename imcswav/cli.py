@@ -76,8 +76,10 @@ def run(
 def resume(run: RunArgument, device: DeviceOption = None) -> None:
     """Go on with an interrupted run from its newest checkpoint."""
     from imcswav import api, console
+    from imcswav.runs import RunFolder
 
-    console.finished(api.resume(run, device=device))
+    before = RunFolder.open(run).finished
+    console.finished(api.resume(run, device=device), before)
 
 
 @app.command()

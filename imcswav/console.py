@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 # no markup: brackets in paths and types are text
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
-
 TABLES: dict[str, type[Settings]] = {
     "recipe": Recipe, "trainer": TrainerSettings, "predict": PredictSettings, "evaluation": EvaluationSettings,
 }  # fmt: skip
 """Tables of a recipe that no component owns."""
+LABELS = {"acc_bn_test": "ACC (statistics of test images)"}
 
 
 def warn(problem: Problem) -> None:
@@ -39,13 +39,19 @@ def warn(problem: Problem) -> None:
     print(f"Warning: {problem}", file=sys.stderr)
 
 
-def finished(result: RunResult) -> None:
-    """The summary as a table, the baselines beside the result."""
+def finished(result: RunResult, before: bool = False) -> None:
+    """The summary as a table, the baselines beside the result; ``before``: it was there already."""
+    if before:
+        out.print("This run was finished before; nothing was trained.")
     summary = result.summary
     table = Table("", "this run", "k-means on pixels", "k-means on features", title=summary["recipe"])
     for name, value in _scores(summary).items():
         beside = ("kmeans_acc", "features_kmeans_acc") if name == "acc" else (None, None)
-        table.add_row(name.upper(), _figure(value), *(_figure(summary.get(key)) if key else "" for key in beside))
+        table.add_row(
+            LABELS.get(name, name.upper()),
+            _figure(value),
+            *(_figure(summary.get(key)) if key else "" for key in beside),
+        )
     if table.row_count:
         out.print(table)
     else:

@@ -153,7 +153,11 @@ def test_ctrl_c_saves_and_resume_goes_on(recipe, tmp_path):
     toml.write_text(toml.read_text().replace("epochs = 400", "epochs = 1"))  # not 400 epochs in a test
     done = imcswav("resume", "stopped", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "finished before" not in done.stdout
     assert (tmp_path / "stopped" / "summary.json").is_file()
+    again = imcswav("resume", "stopped", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "finished before" in again.stdout
 
 
 def test_run_resume_finds_the_latest_unfinished_run(recipe, tmp_path, capsys, monkeypatch):
