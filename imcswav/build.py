@@ -46,7 +46,10 @@ def build_run(
 
 
 def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:
-    """The trainer of an interrupted run, at its newest checkpoint; raises RunError when there is none."""
+    """The trainer of an interrupted run, at its newest checkpoint.
+
+    Raises RunError when there is no checkpoint, or when it is of other images or another recipe; DataError.
+    """
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a missing one is known at once
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
 
 Path = tuple[str | int, ...]
 
@@ -28,12 +27,6 @@ class TomlLines:
         self._last: dict[Path, int] = {}  # arrays of tables: the index of the entry being filled
         self.lines: dict[Path, int] = {}
         self._document()
-
-    def locate(self, path: Sequence[str | int]) -> int | None:
-        """The line of ``path``, or of its nearest ancestor; None when not even its first key is there."""
-        whole = tuple(path)
-        found = (self.lines.get(whole[:length]) for length in range(len(whole), 0, -1))
-        return next((line for line in found if line is not None), None)
 
     def _document(self) -> None:
         table: Path = ()

@@ -81,14 +81,6 @@ def test_line_of_every_kind_of_key(place, newline):
     assert TomlLines(TEXT.replace("\n", newline)).lines[place] == PLACES[place]
 
 
-def test_falls_back_to_the_nearest_ancestor():
-    lines = TomlLines(TEXT)
-    assert lines.locate(("table", "absent", 3)) == 7
-    assert lines.locate(("many", 0, "v", "x")) == 24
-    assert lines.locate(("absent",)) is None
-    assert lines.locate(()) is None
-
-
 def _paths(value, path=()):
     if path:
         yield path
