@@ -25,6 +25,8 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     if assessment.scores:
         trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
     summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer))
+    if trainer.data.skipped:  # of streamed images they are only known now
+        write_csv(run.path / "skipped.csv", ("image", "reason"), trainer.data.skipped)
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
     scored, class_names = assessment.scored, trainer.data.class_names
     if scored.probabilities is not None:
@@ -59,7 +61,7 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "trained_on": f"train ({len(assessment.train.split)} images)",
         "scored_on": f"{'test' if assessment.test else 'train'} ({len(assessment.scored.split)} images)",
         "device": str(trainer.device),
-        "precision": trainer.precision,
+        "precision": trainer.engine.precision,
         "run": str(trainer.run.path),
     }
 

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from imcswav.constants import constant
+from imcswav.data import Images
+
 REESTIMATION_IMAGES = 10_000
 """At most this many training images are used to re-estimate statistics."""
 REESTIMATION_BATCH = 500
@@ -26,21 +29,59 @@ TEST_BATCHES = 50
 
 
 class PerView:
-    """Mixin over a batch-norm class: the batch is ``views`` equal parts, view-major, normalised one by one."""
+    """Mixin over a batch-norm class: the batch is image-major, and each of its ``views`` is normalised by itself."""
 
     views: int = 1
+    fold: Tensor | None = None
+    """Weights of the views' statistics in the running ones, after one update a view."""
+    joint: bool
+    """Whether the layer computes as torch's own does; a subclass of it may do more."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Tensor:
         """As the layer's own, for each view apart; running statistics are updated in the order of views."""
         layer: Callable[[Tensor], Tensor] = super().forward  # type: ignore[misc]
-        if self.views == 1 or not self.training:  # type: ignore[attr-defined]
+        if self.views == 1 or not self.training:
             return layer(x)
-        return torch.cat([layer(part) for part in x.chunk(self.views)])
+        if self.joint and x.numel() > self.views * x.shape[1]:
+            return _normalise(self, x)
+        parts = x.unflatten(0, (-1, self.views)).unbind(1)
+        return torch.stack([layer(part) for part in parts], 1).flatten(0, 1)
+
+
+def _normalise(layer: Any, x: Tensor) -> Tensor:
+    """Views as further channels: in an image-major batch that is another view of the same memory, not a copy."""
+    views, channels = layer.views, x.shape[1]
+    wide = x.reshape(len(x) // views, views * channels, *x.shape[2:])
+    weight, bias = (None if p is None else p.repeat(views) for p in (layer.weight, layer.bias))
+    if not layer.track_running_stats:
+        y, _, _ = torch.native_batch_norm(wide, weight, bias, None, None, True, 0.0, layer.eps)
+    else:
+        mean, variance = torch.zeros(
+            2, views * channels, dtype=layer.running_mean.dtype, device=layer.running_mean.device
+        )
+        # with momentum 1 the "running" statistics are those of this batch alone, the variance unbiased already
+        y, _, _ = torch.native_batch_norm(wide, weight, bias, mean, variance, True, 1.0, layer.eps)
+        _fold(layer, mean.view(views, channels), variance.view(views, channels))
+    # not a view to autograd: the ReLU that follows in place would else copy its way through the backward pass
+    unwound: Tensor = torch.ops.aten._unsafe_view(y, x.shape)
+    return unwound
+
+
+@torch.no_grad()
+def _fold(layer: Any, mean_VC: Tensor, variance_VC: Tensor) -> None:
+    """Running statistics after one update a view, in closed form."""
+    views = len(mean_VC)
+    layer.num_batches_tracked.add_(views)
+    for running, values_VC in ((layer.running_mean, mean_VC), (layer.running_var, variance_VC)):
+        if layer.momentum is None:  # the plain mean of all batches so far
+            running.lerp_(values_VC.mean(0), views / layer.num_batches_tracked)
+        else:
+            running.addmv_(values_VC.mT, layer.fold, beta=(1 - layer.momentum) ** views)
 
 
 @cache
 def _per_view_class(cls: Any) -> Any:
-    return type(f"PerView{cls.__name__}", (PerView, cls), {})
+    return type(f"PerView{cls.__name__}", (PerView, cls), {"joint": cls.forward is _BatchNorm.forward})
 
 
 def per_view(module: nn.Module) -> None:
@@ -51,17 +92,42 @@ def per_view(module: nn.Module) -> None:
             layer.__class__ = _per_view_class(cls)
 
 
+def views_of(module: nn.Module) -> int:
+    """How many views a batch of the module holds at present."""
+    return next((layer.views for layer in module.modules() if isinstance(layer, PerView)), 1)
+
+
 @contextmanager
 def views_in_batch(module: nn.Module, count: int) -> Iterator[None]:
-    """Within, the batches that ``module`` sees hold ``count`` views, view-major."""
-    layers = [layer for layer in module.modules() if isinstance(layer, PerView)]
+    """Within, the batches that ``module`` sees hold ``count`` views, image-major: all of the first image first."""
+    layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, PerView)]
+    before = [(layer.views, layer.fold) for layer in layers]
     for layer in layers:
-        layer.views = count
+        layer.views, layer.fold = count, None
+        if layer.momentum is not None and layer.running_mean is not None:
+            keep = 1 - layer.momentum
+            weights = tuple(layer.momentum * keep ** (count - 1 - view) for view in range(count))
+            layer.fold = constant(weights, layer.running_mean.device, layer.running_mean.dtype)
     try:
         yield
     finally:
-        for layer in layers:
-            layer.views = 1
+        for layer, (views, fold) in zip(layers, before, strict=True):
+            layer.views, layer.fold = views, fold
+
+
+@contextmanager
+def resting_statistics(module: nn.Module) -> Iterator[None]:
+    """Within, batches are normalised as in training, but leave no trace in the running statistics."""
+    own = [(layer, dict(layer.named_buffers(recurse=False))) for layer in _layers(module)]
+    for layer, buffers in own:
+        for name, value in buffers.items():
+            setattr(layer, name, value.clone())
+    try:
+        yield
+    finally:
+        for layer, buffers in own:
+            for name, value in buffers.items():
+                setattr(layer, name, value)
 
 
 @contextmanager
@@ -82,7 +148,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def reestimate(
-    module: nn.Module, images: Tensor, embed: Callable[[Tensor], Any], *, mode: str, batch_size: int, seed: int
+    module: nn.Module, images: Images, embed: Callable[[Tensor], Any], *, mode: str, batch_size: int, seed: int
 ) -> None:
     """Set the running statistics for evaluation from uint8 images (N, C, H, W) passed through ``embed``.
 
@@ -104,11 +170,13 @@ def reestimate(
         batches = order.tensor_split(math.ceil(len(order) / REESTIMATION_BATCH))
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # None makes torch average all batches evenly
     for layer in layers:
         layer.train()
     try:
-        for index in batches:
+        for number, index in enumerate(batches, 1):
+            if mode == "train":
+                for layer in layers:
+                    layer.momentum = 1 / number  # the plain mean; None gives it too, but reads a count off the device
             embed(images[index])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

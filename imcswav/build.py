@@ -12,6 +12,7 @@ from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data, mix
 from imcswav.devices import pick_device
+from imcswav.engine import Engine
 from imcswav.errors import Problem
 from imcswav.files import write_csv
 from imcswav.learners import Learner
@@ -19,6 +20,7 @@ from imcswav.optimizers import Optimizer
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
+from imcswav.stream import Streamed
 from imcswav.trainer import Trainer
 
 INIT = 0
@@ -39,6 +41,8 @@ def build_run(
     data = data or recipe.data.build()
     assert data is not None
     problems += raise_errors(recipe.name, check_data(recipe, data))
+    if isinstance(data.train.images, Streamed):  # resumed where memory suffices, the images would have another mean
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     torch.manual_seed(mix(recipe.seed, INIT))
     learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, learner, data, RunFolder.create(recipe, out), device)
@@ -66,26 +70,31 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
 def assemble(recipe: Recipe, learner: Learner, data: Data, run: RunFolder, device: torch.device) -> Trainer:
     """Put ready parts together on the device."""
-    if recipe.trainer.channels_last:
-        learner.memory_format = torch.channels_last
-        learner.to(memory_format=torch.channels_last)
-    learner.to(device)
-    optimizer: Optimizer = recipe.optimizer.build()
-    schedule: Schedule = recipe.schedule.build()
     callbacks: list[Callback] = [
         settings.build()
         for settings in recipe.callbacks.values()
         if isinstance(settings, Callback.Config) and settings.enabled
     ]
-    return Trainer(
-        recipe=recipe,
+    engine = build_engine(recipe, learner, device)
+    return Trainer(recipe=recipe, engine=engine, data=data.to(device), callbacks=callbacks, run=run)
+
+
+def build_engine(recipe: Recipe, learner: Learner, device: torch.device) -> Engine:
+    """The training step on the device."""
+    wanted = recipe.trainer.channels_last
+    if learner.prefers_channels_last if wanted == "auto" else wanted:
+        learner.memory_format = torch.channels_last
+        learner.to(memory_format=torch.channels_last)
+    learner.to(device)
+    optimizer: Optimizer = recipe.optimizer.build()
+    schedule: Schedule = recipe.schedule.build()
+    return Engine(
         learner=learner,
-        data=data.to(device),
         optimizer=optimizer.make([p for p in learner.parameters() if p.requires_grad]),
         schedule=schedule,
-        callbacks=callbacks,
-        run=run,
+        settings=recipe.trainer,
         device=device,
+        seed=recipe.seed,
     )
 
 

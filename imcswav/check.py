@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imcswav.data import Data, DataFacts
+from imcswav.data import NO_STREAM, NO_STREAM_REMEDY, Data, DataFacts
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.learners import Learner, RecipeFacts
 from imcswav.recipe import Recipe
@@ -11,7 +11,7 @@ from imcswav.schedules import Schedule
 
 def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem]:
     """Every problem that the recipe's parts have with each other; ``facts`` of data handed over from Python."""
-    problems = []
+    problems = _check_placement(recipe)
     if facts is None:
         try:
             facts = recipe.data.facts()  # type: ignore[attr-defined]
@@ -37,6 +37,14 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
 def check_data(recipe: Recipe, data: Data) -> list[Problem]:
     """What only reading the data could tell: how many images really are there."""
     return _check_counts(recipe, len(data.train))
+
+
+def _check_placement(recipe: Recipe) -> list[Problem]:
+    settings = recipe.data
+    assert isinstance(settings, Data.Config)
+    if settings.placement != "stream" or settings.can_stream:
+        return []
+    return [Problem("data.placement", NO_STREAM.format(name=settings.owner.name), NO_STREAM_REMEDY, "stream")]
 
 
 def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:

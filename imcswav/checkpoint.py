@@ -1,17 +1,78 @@
-"""Checkpoints: everything that the next step depends on, written atomically, the last two kept."""
+"""Checkpoints: everything that the next step depends on, written atomically and beside training, the last two kept."""
 
 from __future__ import annotations
 
+import copy
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
 
 KEPT = 2
+
+
+class CheckpointWriter:
+    """Writes checkpoints while training goes on: ``save`` copies the state to the host, a thread of its own writes it.
+
+    At most one write is under way. What went wrong in it (OSError) is raised by the next ``save`` or ``wait``. The
+    process can't end before the thread has: Python waits for it, also after Ctrl-C. As a context it waits at the end.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device = folder, device
+        self._write: Future[Path] | None = None
+        self._held: Any = None
+
+    def save(self, state: dict[str, Any], step: int) -> None:
+        """Take ``state`` as it is now; return as soon as training may change it again."""
+        self.wait()
+        held = to_host(state)
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)  # once for all copies
+            # pinned memory is given back to CUDA by whoever drops it last, and that must not be the other thread
+            self._held = held
+        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._write = pool.submit(save, self.folder, held, step)
+        pool.shutdown(wait=False)  # no further writes: the thread ends with this one
+
+    def wait(self) -> None:
+        """Return when nothing is being written any more; a Ctrl-C meanwhile stops the waiting, not the write."""
+        if self._write is None:
+            return
+        try:
+            self._write.result()
+        finally:
+            if self._write.done():
+                self._write = self._held = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.wait()
+        except OSError as failed:
+            if not isinstance(error, Exception):  # also in place of a Ctrl-C, which promises a checkpoint
+                raise
+            error.add_note(f"The last checkpoint could not be written either: {failed}")
+
+
+def to_host(value: Any) -> Any:
+    """A copy of a state with all tensors on the CPU, in memory of their own; copies from a GPU may be under way."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", non_blocking=True, copy=True)
+    if isinstance(value, dict):
+        copied = copy.copy(value)  # a module's has attributes of its own
+        copied.update({key: to_host(entry) for key, entry in value.items()})
+        return copied
+    return type(value)(to_host(entry) for entry in value) if isinstance(value, list | tuple) else value
 
 
 def save(folder: Path, state: dict[str, Any], step: int) -> Path:

@@ -10,15 +10,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
+from torch import Tensor
 
 from imcswav.batchnorm import evaluating, reestimate
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.data import Data, Split, mix
+from imcswav.learners import Embedding
 from imcswav.metrics import Metric, Scored
 from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
@@ -27,6 +28,8 @@ from imcswav.recipe import Recipe
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
 
+BANK = {"bank_features_MF", "bank_labels_M"}
+"""What of ``Scored`` comes from the training images."""
 REESTIMATE = 3
 """Key of the random stream that orders images for batch-norm statistics."""
 BASELINE_STARTS = 10
@@ -38,10 +41,10 @@ BASELINE_VALUES = 2**28
 
 @dataclass(frozen=True)
 class Assigned:
-    """A split's features (N, F) and cluster probabilities (N, K), None where nothing assigns yet."""
+    """A split's features (N, F), on the network's device, and cluster probabilities (N, K), None if nothing assigns."""
 
     split: Split
-    features: Array
+    features: Tensor
     probabilities: Array | None
 
     @property
@@ -77,13 +80,16 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
 
     ``bn_statistics`` in place of the recipe's; "test" takes the images that are scored.
     """
-    recipe, data, learner = trainer.recipe, trainer.data, trainer.learner
-    model = Model(learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views)
-    mode, views = bn_statistics or recipe.predict.bn_statistics, recipe.predict.views
+    recipe, data, learner = trainer.recipe, trainer.data.readable(), trainer.learner
+    model = Model(
+        learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views,
+        precision=recipe.trainer.precision,
+    )  # fmt: skip
+    mode = bn_statistics or recipe.predict.bn_statistics
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
         reestimate(
-            learner, source.images, lambda images: learner.embed(images, views), mode=mode,
+            learner, source.images, model.embed_batch, mode=mode,
             batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
         )  # fmt: skip
         yield model
@@ -91,21 +97,33 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
 
 def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> Assessment:
     """Assign every split, score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
+    data = data.readable()
     embedded = [model.embed(split.images) for split in (data.train, data.test) if split is not None]
     if fit_clusterer and recipe.clusterer is not None:
         model.clusterer = recipe.clusterer.build(clusters=recipe.clusters, seed=recipe.seed)
         model.clusterer.fit(embedded[0].features.cpu().numpy())
-    assigned = []
-    for split, embedding in zip((data.train, data.test), embedded, strict=False):
-        assert split is not None
-        known = model.clusterer is not None or embedding.probabilities is not None
-        probabilities = model.assign(embedding) if known else None
-        assigned.append(Assigned(split, embedding.features.cpu().numpy(), probabilities))
-    train, test = assigned[0], assigned[1] if len(assigned) > 1 else None
+    train = _assign(model, data.train, embedded[0])
+    test = None if data.test is None else _assign(model, data.test, embedded[1])
     return Assessment(train, test, score(train, test or train, recipe))
 
 
-def score(train: Assigned, scored: Assigned, recipe: Recipe) -> dict[str, float]:
+def scores(model: Model, data: Data, recipe: Recipe) -> dict[str, float]:
+    """The scores alone, as during training: other than in ``assess`` images that no metric asks for aren't embedded."""
+    data = data.readable()
+    test = None if data.test is None else _assign(model, data.test, model.embed(data.test.images))
+    reads = {name for settings in recipe.evaluation.metrics for name in cast(type[Metric], settings.owner).reads}
+    train = _assign(model, data.train, model.embed(data.train.images)) if test is None or reads & BANK else None
+    scored = test or train
+    assert scored is not None
+    return score(train, scored, recipe)
+
+
+def _assign(model: Model, split: Split, embedding: Embedding) -> Assigned:
+    known = model.clusterer is not None or embedding.probabilities is not None
+    return Assigned(split, embedding.features, model.assign(embedding) if known else None)
+
+
+def score(train: Assigned | None, scored: Assigned, recipe: Recipe) -> dict[str, float]:
     """Every metric of the recipe that can be had; empty without labels of the scored images."""
     if scored.labels is None:
         return {}
@@ -113,8 +131,8 @@ def score(train: Assigned, scored: Assigned, recipe: Recipe) -> dict[str, float]
         labels_N=scored.labels,
         clusters_N=None if scored.probabilities is None else scored.clusters,
         features_NF=scored.features,
-        bank_features_MF=train.features,
-        bank_labels_M=train.labels,
+        bank_features_MF=None if train is None else train.features,
+        bank_labels_M=None if train is None else train.labels,
         same=scored is train,
     )
     metrics: list[Metric] = [settings.build() for settings in recipe.evaluation.metrics]
@@ -127,7 +145,7 @@ def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float |
 
     None where there is no labelled test split.
     """
-    test = trainer.data.test
+    test = trainer.data.readable().test
     if test is None or test.labels is None:
         return None
     with evaluation_model(trainer, bn_statistics="test") as model:
@@ -143,6 +161,8 @@ def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
     train, scored = assessment.train, assessment.scored
     if scored.labels is None:
         return {}
+    from sklearn.cluster import KMeans  # a second to import, and not needed during training
+
     figures = {}
     for name, rows in {"kmeans_acc": _pixels, "features_kmeans_acc": _features}.items():
         width = rows(train, np.arange(1)).shape[1]
@@ -164,4 +184,5 @@ def _pixels(assigned: Assigned, index: Array) -> Array:
 
 
 def _features(assigned: Assigned, index: Array) -> Array:
-    return unit_rows(assigned.features[index])
+    features = assigned.features
+    return unit_rows(features[torch.from_numpy(index).to(features.device)].cpu().numpy())

@@ -95,10 +95,10 @@ def decode_many(
     images_NCHW = torch.empty(len(paths), channels, size, size, dtype=torch.uint8)
 
     def read(index: int) -> str:
-        try:
-            images_NCHW[index] = _decode(paths[index], size, channels, resize)
-        except Exception as error:  # as in decode
-            return _reason(error)
+        image = try_decode(paths[index], size=size, channels=channels, resize=resize)
+        if isinstance(image, str):
+            return image
+        images_NCHW[index] = image
         return ""
 
     with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
@@ -107,6 +107,14 @@ def decode_many(
     kept = [index for index, reason in enumerate(reasons) if not reason]
     skipped = [(printable(path), reason) for path, reason in zip(paths, reasons, strict=True) if reason]
     return images_NCHW[kept] if skipped else images_NCHW, kept, skipped
+
+
+def try_decode(path: str | os.PathLike[str], *, size: int, channels: int, resize: Resize) -> Tensor | str:
+    """One image as ``decode`` gives it, or, as half a sentence, why it can't be used."""
+    try:
+        return _decode(path, size, channels, resize)
+    except Exception as error:  # as in decode
+        return _reason(error)
 
 
 def to_images(images: Any, *, size: int | None = None, channels: int | None = None, resize: Resize = "crop") -> Tensor:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from imcswav.clusterers import Array, Clusterer
-from imcswav.data import DataFacts
+from imcswav.data import DataFacts, Images
 from imcswav.devices import pick_device
+from imcswav.engine import resolve_precision
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
 from imcswav.images import to_images
@@ -41,9 +42,10 @@ class Model:
         clusters: int,
         views: int = 1,
         clusterer: Clusterer | None = None,
+        precision: str = "auto",
     ) -> None:
         self.learner, self.facts, self.clusters, self.views = learner, facts, clusters, views
-        self.clusterer = clusterer
+        self.clusterer, self.precision = clusterer, precision
 
     def __repr__(self) -> str:
         name = type(self.learner).name
@@ -73,14 +75,23 @@ class Model:
     def _read(self, images: Any) -> Tensor:
         return to_images(images, size=self.facts.size, channels=self.facts.channels, resize=self.facts.resize)
 
-    @torch.no_grad()
-    def embed(self, images_NCHW: Tensor) -> Embedding:
+    def embed(self, images_NCHW: Images) -> Embedding:
         """Features and probabilities of decoded uint8 images, in batches of a fixed size."""
-        device = next(self.learner.parameters()).device
-        parts = [self.learner.embed(batch.to(device), self.views) for batch in images_NCHW.split(BATCH)]
+        parts = [self.embed_batch(batch) for batch in images_NCHW.split(BATCH)]
         features = torch.cat([part.features.float() for part in parts])
         known = [part.probabilities for part in parts if part.probabilities is not None]
         return Embedding(features, torch.cat(known) if known else None)
+
+    @torch.no_grad()
+    def embed_batch(self, images_BCHW: Tensor) -> Embedding:
+        """Features and probabilities of one batch: under bf16 autocast on a GPU that has it, else in float32.
+
+        ``precision`` "fp32" (the recipe's) means float32 everywhere.
+        """
+        device = next(self.learner.parameters()).device
+        half = self.precision != "fp32" and resolve_precision("auto", device) == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            return self.learner.embed(images_BCHW.to(device), self.views)
 
     def assign(self, embedding: Embedding) -> Array:
         """Probabilities (N, K) by the clusterer where there is one, else by the learner's own head."""
@@ -100,6 +111,7 @@ class Model:
             "format": FORMAT,
             "clusters": self.clusters,
             "views": self.views,
+            "precision": self.precision,
             "facts": dataclasses.asdict(self.facts),
             "learner": dump_part(self.learner.config),
             "clusterer": dump_part(self.clusterer.config) if self.clusterer else None,
@@ -151,7 +163,14 @@ class Model:
             clusterer = Part("clusterer").validate(config["clusterer"]).build(clusters=config["clusters"], seed=0)
             assert clusterer is not None
             clusterer.state = {k[len("clusterer.") :]: v for k, v in state.items() if k.startswith("clusterer.")}
-        return cls(learner.eval(), facts=facts, clusters=config["clusters"], views=config["views"], clusterer=clusterer)
+        return cls(
+            learner.eval(),
+            facts=facts,
+            clusters=config["clusters"],
+            views=config["views"],
+            clusterer=clusterer,
+            precision=config.get("precision", "auto"),
+        )
 
     def to(self, device: str | torch.device) -> Model:
         """Move the network; returns self."""

@@ -31,10 +31,13 @@ class TrainerSettings(Settings):
     """bf16 autocast or float32; auto takes bf16 on GPUs that have it."""
     device: str = "auto"
     """"auto" (CUDA, then MPS, then CPU) or a torch device such as "cuda:1"."""
-    channels_last: bool = True
-    """Memory format of images and convolutions."""
-    compile: bool = False
-    """Compile the network with torch.compile."""
+    channels_last: Literal["auto"] | bool = "auto"
+    """Memory format of images and convolutions; auto asks the learner, whose per-view batch norm wants the other."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile crops and backbone with torch.compile; auto does so on CUDA. Takes a minute or two at the start."""
+    cuda_graph: Literal["auto"] | bool = "auto"
+    """Record the training step once and replay it, which spares its thousands of launches; auto: on CUDA, where
+    every part can be recorded. ``true`` makes it an error when one can't."""
     clip_gradient: float | None = Field(None, gt=0)
     """Largest norm of the gradient; larger ones are scaled down."""
     deterministic: bool = False

@@ -8,28 +8,28 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
 from imcswav.data import Batch, Data, mix
+from imcswav.engine import Engine
 from imcswav.errors import RunError
-from imcswav.learners import Learner
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
-from imcswav.schedules import Schedule
 from imcswav.step import Progress
 
-DATA, STEP = 1, 2
-"""Keys that keep the random streams of the data order and of the steps apart."""
+DATA = 1
+"""Key that keeps the random stream of the data's order apart from others."""
 
 
 class Trainer:
-    """Trains a learner on data; ``fit`` is the loop.
+    """Runs an engine over data; ``fit`` is the loop.
 
     ``step`` and ``epoch`` count what is finished. ``seconds`` and ``cpu_seconds`` (of this process) add up the
     training time over all resumed parts, evaluation and callbacks left out.
@@ -39,33 +39,30 @@ class Trainer:
         self,
         *,
         recipe: Recipe,
-        learner: Learner,
+        engine: Engine,
         data: Data,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
         callbacks: list[Callback],
         run: RunFolder,
-        device: torch.device,
     ) -> None:
-        self.recipe, self.settings, self.run, self.device = recipe, recipe.trainer, run, device
-        self.learner, self.data = learner, data
-        self.optimizer, self.schedule, self.callbacks = optimizer, schedule, callbacks
-        if self.settings.compile:
-            learner.compile_parts()
+        self.recipe, self.settings, self.run = recipe, recipe.trainer, run
+        self.engine, self.data, self.callbacks = engine, data, callbacks
+        self.learner, self.optimizer, self.device = engine.learner, engine.optimizer, engine.device
         self.steps_per_epoch = len(data.train) // self.settings.batch_size
         self.steps = self.settings.steps(len(data.train))
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
         self.step = self.epoch = 0
         self.seconds = self.cpu_seconds = 0.0
         self.interrupted = False
-        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.checkpoints = checkpoint.CheckpointWriter(run.checkpoints, engine.device)
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
 
     def fit(self) -> None:
         """Train to the end; Ctrl-C finishes the step, saves, and raises KeyboardInterrupt."""
         self.call("start")
-        with self._finish_step_on_interrupt():
+        if self.data.note:
+            self.call("note", self.data.note)
+        with self._finish_step_on_interrupt(), self.checkpoints:
             while self.epoch < self.epochs:
                 self._train_epoch()
                 self.epoch += 1
@@ -73,16 +70,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         self.learner.train()
-        start = self.step - self.epoch * self.steps_per_epoch
-        batches = self.data.batches(
-            self.epoch,
-            seed=mix(self.recipe.seed, DATA),
-            batch_size=self.settings.batch_size,
-            rank=distributed.rank(),
-            world=distributed.world_size(),
-            start=start,
-        )
-        for batch in batches:
+        for batch in self._batches():
             if self.step >= self.steps:
                 return
             with self._timed():
@@ -90,9 +78,28 @@ class Trainer:
                 values = self._collect_logs() if self._log_due() else None
             if values is not None:
                 self.call("log", values)
+            while self.engine.notes:
+                self.call("note", self.engine.notes.pop(0))
             if self.interrupted:
                 self.call("interrupt")
                 raise KeyboardInterrupt
+
+    def _batches(self) -> Iterator[Batch]:
+        """The rest of the epoch; waiting for images is training time too."""
+        batches = self.data.batches(
+            self.epoch,
+            seed=mix(self.recipe.seed, DATA),
+            batch_size=self.settings.batch_size,
+            rank=distributed.rank(),
+            world=distributed.world_size(),
+            start=self.step - self.epoch * self.steps_per_epoch,
+        )
+        while True:
+            with self._timed():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
     def _log_due(self) -> bool:
         """Every few steps, and wherever a checkpoint may follow: a loss that is no number must not be saved over."""
@@ -101,36 +108,15 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> None:
         progress = Progress(self.step, self.epoch, self.steps, self.steps_per_epoch)
-        factor = self.schedule.factor(progress)
-        for group, lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = lr * factor
-        self.learner.before_step(progress)
-        with self._autocast():
-            scalars = self.learner(batch, progress, mix(self.recipe.seed, STEP, self.step))
-        self.optimizer.zero_grad(set_to_none=True)
-        scalars["loss"].backward()
-        self.learner.before_update(progress)
-        if self.settings.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self.learner.parameters(), self.settings.clip_gradient)
-        self.optimizer.step()
-        self.learner.after_step(progress)
+        self._add_logs(self.engine.step(batch, progress))
         self.step += 1
-        self._add_logs(scalars)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-    @property
-    def precision(self) -> str:
-        """bf16 or fp32, "auto" resolved."""
-        if self.settings.precision != "auto":
-            return self.settings.precision
-        return "bf16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
     def _add_logs(self, scalars: dict[str, Tensor]) -> None:
-        for name, value in scalars.items():
-            value = value.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        if self._sums.keys() == scalars.keys():
+            torch._foreach_add_(list(self._sums.values()), list(scalars.values()))  # one launch for all
+        else:
+            for name, value in scalars.items():
+                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._summed += 1
 
     def _collect_logs(self) -> dict[str, float]:
@@ -143,7 +129,7 @@ class Trainer:
                 f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} "
                 f"is kept. Lower optimizer.lr, or set trainer.clip_gradient."
             )
-        return values | {"lr": self.optimizer.param_groups[0]["lr"]}
+        return values | {"lr": self.engine.lr}
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -176,29 +162,34 @@ class Trainer:
             getattr(callback, hook)(self, *arguments)
 
     def save(self) -> None:
-        """Write a checkpoint of the present step."""
+        """Write a checkpoint of the present step, beside the training that follows."""
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": checkpoint.generators(self.device),
-            "data": self.data.digest(),
+            "data": self._digest,
             "step": self.step,
             "epoch": self.epoch,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
         }
-        checkpoint.save(self.run.checkpoints, state, self.step)
+        self.checkpoints.save(state, self.step)
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of the training images: to add them up takes long where there are many."""
+        return self.data.digest()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises RunError when it is of another recipe or of other images."""
-        if state["data"] != self.data.digest():
+        if state["data"] != self._digest:
             raise RunError(
                 f"The training images are not those that the run {self.run.path} began with (then {state['data']}, now "
-                f"{self.data.digest()}); bring them back, or start a new run."
+                f"{self._digest}); bring them back (data.placement as it was), or start a new run."
             )
         try:
             self.learner.load_state_dict(state["learner"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.engine.load_optimizer(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
         checkpoint.restore_generators(state["generators"], self.device)

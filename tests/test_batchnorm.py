@@ -29,6 +29,16 @@ def net():
     return Net().double()
 
 
+def image_major(views_VB):
+    """Rows of a batch: all views of the first image first."""
+    return views_VB.transpose(0, 1).flatten(0, 1)
+
+
+def by_view(rows_M):
+    """Rows, view after view."""
+    return rows_M.unflatten(0, (IMAGES, VIEWS)).transpose(0, 1).flatten(0, 1)
+
+
 def close(one, other):
     torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
@@ -40,8 +50,8 @@ def test_views_in_one_batch_equal_separate_calls(net):
     one, other = views.clone().requires_grad_(), views.clone().requires_grad_()
     apart = torch.cat([single(view) for view in one])
     with views_in_batch(joint, VIEWS):
-        together = joint(other.flatten(0, 1))
-    pooled = joint(views.flatten(0, 1))
+        together = by_view(joint(image_major(other)))
+    pooled = by_view(joint(image_major(views)))
     assert (pooled - together).abs().max() > 0.01  # the views do differ in their statistics
     close(apart, together)
     weights = torch.randn_like(apart)
@@ -59,7 +69,7 @@ def test_running_statistics_get_one_update_a_view(net):
     for view in views:
         net(view)
     with views_in_batch(joint, VIEWS):
-        joint(views.flatten(0, 1))
+        joint(image_major(views))
     assert net.state_dict().keys() == joint.state_dict().keys()
     for value, other in zip(net.state_dict().values(), joint.state_dict().values(), strict=True):
         close(value, other)

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 from tiny import blobs, short
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from imcswav import evaluate
 from imcswav.build import build_run
 from imcswav.data import Split
 from imcswav.data.array import ArrayData
-from imcswav.evaluate import assess, baselines, evaluation_model
+from imcswav.evaluate import assess, baselines, evaluation_model, scores
 from imcswav.metrics import Metric
 from imcswav.metrics.acc import accuracy
+from imcswav.model import Model
 from imcswav.plugins import registry
 from imcswav.recipe_files import load_recipe
 
@@ -69,6 +71,34 @@ def test_what_metrics_are_given(tiny, tmp_path, monkeypatch, test):
     assert np.array_equal(seen[0].clusters_N, found.scored.clusters)
 
 
+def embedded_splits(trainer, monkeypatch):
+    """The scores as during training, and how many images were embedded for each split that was."""
+    seen = []
+    embed = Model.embed
+    monkeypatch.setattr(Model, "embed", lambda model, images: (seen.append(len(images)), embed(model, images))[1])
+    with evaluation_model(trainer) as model:
+        return scores(model, trainer.data, trainer.recipe), seen
+
+
+@pytest.mark.parametrize(
+    ("metrics", "test", "embedded"),
+    [(["acc", "nmi"], True, [16]), (["acc", "knn"], True, [16, 40]), (["acc"], False, [40]), (["knn"], False, [40])],
+)
+def test_during_training_only_what_a_metric_reads_is_embedded(tiny, tmp_path, monkeypatch, metrics, test, embedded):
+    tiny["evaluation"] = {"metrics": metrics}
+    trainer = prepare(tiny, tmp_path, test=test)
+    expected = assessed(trainer).scores
+    assert embedded_splits(trainer, monkeypatch) == (expected, embedded)
+    assert set(expected) == set(metrics)
+
+
+def test_features_stay_on_the_networks_device(tiny, tmp_path):
+    found = assessed(prepare(tiny, tmp_path, test=True))
+    for assigned in (found.train, found.test):
+        assert assigned.features.device == assigned.split.images.device
+        assert assigned.features.dtype == torch.float32
+
+
 def test_without_labels_there_are_no_scores(tiny, tmp_path):
     trainer = prepare(tiny, tmp_path, labelled=False)
     found = assessed(trainer)
@@ -123,6 +153,23 @@ def test_where_the_statistics_come_from(tiny, tmp_path):
         trainer.recipe = trainer.recipe.model_copy(update={"predict": predict, "trainer": settings})
         with evaluation_model(trainer):
             torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_no_host_wait_while_images_are_embedded(tiny, tmp_path):
+    """Each would stall a GPU: scalars read, constants copied, shapes that depend on data."""
+    trainer = prepare(tiny, tmp_path, test=True)
+    assessed(trainer)  # constants come to the device
+    seen = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.add(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Watch(), evaluation_model(trainer) as model:
+        model.embed(trainer.data.test.images)
+    assert "convolution" in seen
+    assert not seen & {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "lift_fresh"}
 
 
 def test_statistics_do_not_depend_on_the_batch_of_prediction(tiny, tmp_path, monkeypatch):

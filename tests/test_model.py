@@ -54,6 +54,25 @@ def test_more_images_than_a_batch_come_back_in_order(model, monkeypatch):
     assert np.allclose(model.predict_proba(images(9)), whole, atol=1e-6)
 
 
+def test_precision_is_the_recipes_and_bf16_only_on_a_gpu(model, tmp_path, monkeypatch):
+    seen = []
+    embed = type(model.learner).embed
+
+    def spy(learner, images, views=1):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return embed(learner, images, views)
+
+    monkeypatch.setattr(type(model.learner), "embed", spy)
+    model.predict(images())
+    monkeypatch.setattr("imcswav.model.resolve_precision", lambda setting, device: "bf16")  # as a GPU would say
+    model.predict(images())
+    model.precision = "fp32"
+    model.predict(images())
+    assert seen == [False, True, False]
+    model.save(tmp_path)
+    assert Model.load(tmp_path).precision == "fp32"
+
+
 @pytest.mark.parametrize("form", ["tensor", "channels last", "floats", "paths", "texts", "pil", "arrays"])
 def test_takes_images_of_every_form(model, tmp_path, form):
     pixels = images(3)

@@ -319,7 +319,7 @@ views = 65
         "bad.toml:22: optimizer.name: there is no optimizer 'wlak'. Did you mean 'walk'?",
         "bad.toml:24: trainer.precision: must be 'auto', 'bf16' or 'fp32', not 'fp23'. Did you mean 'fp32'?",
         "bad.toml:25: trainer.device: must be text, not 3.",
-        "bad.toml:26: trainer.compile: must be true or false, not 'maybe'.",
+        "bad.toml:26: trainer.compile: must be 'auto' or true or false, not 'maybe'.",
         "bad.toml:28: predict.views: must be at most 64, not 65.",
     ]
     assert sorted(texts) == sorted(expected)

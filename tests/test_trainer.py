@@ -3,6 +3,8 @@
 import ast
 import json
 import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,42 @@ def test_resumed_run_is_bit_identical(tiny, tmp_path, stop):
     assert result.summary["steps"] == 21
     whole, stopped = ((tmp_path / run / "assignments.csv").read_text() for run in ("whole", "stopped"))
     assert whole == stopped
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_checkpoint_of_an_interruption_is_on_disk_when_fit_returns(tiny, tmp_path, monkeypatch, again):
+    """Also if Ctrl-C comes again while it is being written."""
+    main = threading.get_ident()
+    write = checkpoint.write_atomically
+
+    def slow(path, fill):
+        if trainer.interrupted and again:
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.1)
+        write(path, fill)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", slow)
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "run")
+    StopAfter(trainer, 3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert [path.name for path in trainer.run.checkpoints.iterdir()] == ["step-000000003.pt"]
+    assert checkpoint.load_latest(trainer.run.checkpoints)["step"] == 3
+
+
+@pytest.mark.parametrize("failing", [7, 21])  # noticed at the next save, and at the end
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(tiny, tmp_path, monkeypatch, failing):
+    write = checkpoint.write_atomically
+
+    def full(path, fill):
+        if path.name == f"step-{failing:09d}.pt":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, fill)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(RunError, match=r"can't be written any more \(No space left on device\); .* imcswav resume"):
+        imcswav.run(tiny, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.json").exists()
 
 
 def test_evaluating_during_training_changes_nothing(tiny, tmp_path):

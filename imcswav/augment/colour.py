@@ -16,7 +16,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from imcswav.augment.constants import constant
+from imcswav.constants import constant
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601-2, Pillow's
 JITTER_DRAWS = 6
@@ -38,11 +38,13 @@ class Jitter:
     hue_slots: tuple[Tensor, ...]
 
 
-def draw_jitter(u_JBv: Tensor, turn: Tensor, strengths: tuple[float, float, float], hue: float, p: float) -> Jitter:
+def draw_jitter(
+    u_JBv: Tensor, turn: Tensor | None, strengths: tuple[float, float, float], hue: float, p: float
+) -> Jitter:
     """Jitter with probability ``p``: factors in 1 ± strength, hue in ± ``hue`` turns.
 
     Each order is equally likely. ``u_JBv`` holds JITTER_DRAWS uniform numbers a sample, ``turn`` is one number for
-    the whole batch.
+    the whole batch; without it the hue rests.
     """
     batch, views = u_JBv.shape[1:]
     u_JM = u_JBv.flatten(1)
@@ -52,7 +54,7 @@ def draw_jitter(u_JBv: Tensor, turn: Tensor, strengths: tuple[float, float, floa
     blends = [kind for kind, strength in enumerate(strengths) if strength > 0]
     orders_OK = constant(tuple(permutations(blends)), u_JM.device).long()
     order_KM = orders_OK[(u_JM[5] * len(orders_OK)).long()].T
-    slots = hue_slots(batch, views, len(blends) + 1, turn) if hue > 0 else ()
+    slots = hue_slots(batch, views, len(blends) + 1, turn) if turn is not None and hue > 0 else ()
     return Jitter(torch.where(on_M, factors_3M, 1.0), order_KM, shift_M, slots)
 
 

@@ -29,6 +29,10 @@ class Backbone(Component, nn.Module, kind="backbone"):
 
     features: int
 
+    def blocks(self) -> list[nn.Module]:
+        """The parts of which activation checkpointing recomputes one at a time; none inside another."""
+        return [self]
+
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """Features (M, F)."""
         raise NotImplementedError

@@ -48,6 +48,10 @@ class SmallResNet(Backbone, name="small_resnet"):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def blocks(self) -> list[nn.Module]:
+        """The basic blocks."""
+        return [layer for layer in self.layers if isinstance(layer, BasicBlock)]
+
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """Globally averaged features (M, F)."""
         pooled: Tensor = self.layers(images_MCHW).mean(dim=(2, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from imcswav.backbones import Backbone
 from imcswav.errors import ImcswavError, Problem
 from imcswav.plugins import did_you_mean, hookimpl
+
+BLOCKS = re.compile(r"^(.*\.)?(blocks|layer[1-9])$")
 
 
 class Timm(Backbone, name="timm"):
@@ -107,6 +110,12 @@ class Timm(Backbone, name="timm"):
         with torch.no_grad():  # eval mode: a dry pass must not touch batch statistics
             self.features = int(self.model.eval()(torch.zeros(1, channels, image_size, image_size)).shape[1])
         self.model.train(was_training)
+
+    def blocks(self) -> list[nn.Module]:
+        """What timm's models repeat: the entries of ``blocks`` or, in a ResNet, of ``layer1`` … ``layer4``."""
+        rows = [part for name, part in self.model.named_modules() if BLOCKS.search(name)]
+        blocks = [block for row in rows for block in row.children()]
+        return blocks or [self.model]
 
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """timm's pooled features before the classifier (M, F)."""

@@ -25,6 +25,9 @@ class Callback(Component, kind="callback"):
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """New numbers: losses at a logging step, metrics at an evaluation."""
 
+    def note(self, trainer: Trainer, text: str) -> None:
+        """Something the user should know, in a sentence: an option that could not be used, say."""
+
     def end_epoch(self, trainer: Trainer) -> None:
         """After the last step of an epoch; ``trainer.epoch`` counts the finished ones."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(Callback, name="checkpoint"):
-    """Saves every few epochs, at the end, and on Ctrl-C."""
+    """Saves every few epochs, at the end, and on Ctrl-C. Training goes on while a checkpoint is written."""
 
     class Config(Callback.Config):
         every: int = Field(1, ge=1)
@@ -28,8 +28,13 @@ class Checkpoint(Callback, name="checkpoint"):
             trainer.save()
 
     def interrupt(self, trainer: Trainer) -> None:
-        """Save at once."""
+        """Save at once; the process may end when this returns."""
         trainer.save()
+        trainer.checkpoints.wait()
+
+    def close(self, trainer: Trainer) -> None:
+        """Nothing is left half written."""
+        trainer.checkpoints.wait()
 
 
 @hookimpl

@@ -59,6 +59,13 @@ class Console(Callback, name="console"):
             self.printed = time.perf_counter()
             print(text, file=sys.stderr, flush=True)
 
+    def note(self, trainer: Trainer, text: str) -> None:
+        """Show it, above the bar."""
+        if self.bar is not None:
+            self.bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def interrupt(self, trainer: Trainer) -> None:
         """Say how to go on."""
         self.close(trainer)

@@ -24,14 +24,14 @@ class Evaluate(Callback, name="evaluate"):
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Evaluate when due."""
-        from imcswav.evaluate import assess, evaluation_model
+        from imcswav.evaluate import evaluation_model, scores
 
         due = trainer.epoch % self.config.every == 0 and trainer.epoch < trainer.epochs
         if not due or (trainer.data.test or trainer.data.train).labels is None:
             return
         with evaluation_model(trainer) as model:
-            scores = assess(model, trainer.data, trainer.recipe, fit_clusterer=False).scores
-        trainer.call("log", {f"eval/{name}": value for name, value in scores.items()})
+            found = scores(model, trainer.data, trainer.recipe)
+        trainer.call("log", {f"eval/{name}": value for name, value in found.items()})
 
 
 @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from imcswav.contract.rules import (
@@ -59,7 +60,7 @@ def _metric_invariant(config: Any, runtime: dict[str, Any]) -> None:
 
 
 def _scored(clusters_N: Any, labels_N: Any) -> Scored:
-    features_NF = np.eye(3)[labels_N] + 1e-3 * draw(len(labels_N), 3).numpy()
+    features_NF = torch.eye(3)[torch.from_numpy(labels_N)] + 1e-3 * draw(len(labels_N), 3)
     return Scored(labels_N, clusters_N, features_NF, features_NF, labels_N, True)
 
 

@@ -31,7 +31,7 @@ def _data(config: Any, runtime: dict[str, Any]) -> None:
     require(facts is None or (facts.channels, facts.size) == (known.channels, known.size), "shape not as promised")
     require(len(known.mean) == len(known.std) == known.channels, "mean and std need a value a channel")
     for split in filter(None, (data.train, data.test)):
-        require(split.images.dtype == torch.uint8 and split.images.dim() == 4, "images must be uint8 (N, C, H, W)")
+        require(split.images.dtype == torch.uint8 and len(split.images.shape) == 4, "images must be uint8 (N, C, H, W)")
         require(len(split.names) == len(split), "names don't fit the images")
         require(
             split.labels is None or (split.labels.dtype, len(split.labels)) == (torch.int64, len(split)),

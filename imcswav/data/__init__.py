@@ -1,20 +1,27 @@
-"""Data: where images come from, decoded once to uint8 and kept on the device."""
+"""Data: where images come from, decoded to uint8, and where they lie while a network is trained on them."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from imcswav.component import Component
 from imcswav.distributed import shard
+from imcswav.errors import DataError
 from imcswav.pixels import Resize
+from imcswav.placement import Placement, choose
+from imcswav.prefetch import Fetched, InMemory, pixel_sum
+
+NO_STREAM = 'The data set "{name}" can\'t be streamed.'
+NO_STREAM_REMEDY = 'Use placement = "auto", or store the images as files and take the data set "image_folder".'
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,19 @@ class DataFacts:
     resize: Resize = "crop"
 
 
+Images = Tensor | Fetched
+"""uint8 images (N, C, H, W): a tensor, or what gives the same where not all are decoded or on the device.
+
+Both have ``shape``, ``dtype``, ``device`` (of what they give), ``len``, ``split(n)``, and can be indexed with a number
+or an index tensor.
+"""
+
+
 @dataclass
 class Split:
     """Decoded images uint8 (N, C, H, W), their names, and ground truth where it exists (evaluation only)."""
 
-    images: Tensor
+    images: Images
     names: Sequence[str]
     labels: Tensor | None = None
     """int64 (N,), or None. Never handed to a learner."""
@@ -58,11 +73,23 @@ class Batch:
 class Data(Component, kind="data"):
     """A data set with a training split and, where there is one, a test split.
 
-    Build: ``config.build()`` decodes into memory on the CPU; ``to(device)`` moves the images. Without a test
-    split, evaluation scores the training images (and says so).
+    Build: ``config.build()`` decodes into memory on the CPU; ``to(device)`` moves the images, or leaves them in main
+    memory, by ``placement``. Without a test split, evaluation scores the training images (and says so).
     """
 
     class Config(Component.Config):
+        can_stream: ClassVar[bool] = False
+        """Whether it can be trained on without decoding everything first."""
+
+        placement: Placement = "auto"
+        """Where decoded images lie: on the "device" (fastest); on the "host", in main memory, copied batch by batch; or
+        "stream", of image folders only: files are decoded while training and kept in a cache on disk, so that the first
+        step comes in seconds. "auto" takes the device if images need at most a quarter of its free memory, else the
+        host; over half of the available main memory, folders stream. Batches are the same in every place, but a
+        streamed folder's mean and std are those of 2,000 images (views.mean and views.std replace them), and training
+        shows another image in an unreadable file's place. The cache is in ~/.cache/imcswav or IMCSWAV_CACHE and may be
+        deleted."""
+
         def facts(self) -> DataFacts:
             """Known before reading; raises DataError when the source is missing or empty."""
             raise NotImplementedError
@@ -71,6 +98,8 @@ class Data(Component, kind="data"):
             """The same settings with absolute paths, so that a run's recipe works from every folder."""
             return self
 
+    config: Config
+
     train: Split
     test: Split | None = None
     class_names: tuple[str, ...] = ()
@@ -78,10 +107,14 @@ class Data(Component, kind="data"):
     std: tuple[float, ...]
     resize: Resize = "crop"
     skipped: Sequence[tuple[str, str]] = ()
-    """(path, reason) of every file that could not be read."""
+    """(path, reason) of every file that could not be read; of streamed ones, of those met so far."""
+    note: str = ""
+    """One line on where the images lie and why, once ``to`` was called."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        if config.placement == "stream" and not config.can_stream:
+            raise DataError(NO_STREAM.format(name=self.name) + " " + NO_STREAM_REMEDY)
 
     @property
     def channels(self) -> int:
@@ -99,24 +132,43 @@ class Data(Component, kind="data"):
         return DataFacts(len(self.train), self.channels, self.size, self.mean, self.std, self.resize)
 
     def to(self, device: torch.device) -> Self:
-        """The same data with its images on the device; self stays as it is."""
+        """The same data with its images on the device or to be copied there by batches; self stays as it is."""
+        splits = [split for split in (self.train, self.test) if split is not None]
+        decoded = sum(split.images.shape.numel() for split in splits)
+        place, note = choose(self.config.placement, decoded, device)
+
+        def move(images: Images) -> Images:
+            if isinstance(images, Tensor) and place == "host":
+                return InMemory(images.cpu(), device)
+            return images.to(device)
+
         moved = copy.copy(self)
-        moved.train = dataclasses.replace(self.train, images=self.train.images.to(device))
+        moved.note = self.note if isinstance(self.train.images, Fetched) else note
+        moved.train = dataclasses.replace(self.train, images=move(self.train.images))
         if self.test is not None:
-            moved.test = dataclasses.replace(self.test, images=self.test.images.to(device))
+            moved.test = dataclasses.replace(self.test, images=move(self.test.images))
         return moved
 
-    def digest(self) -> str:
-        """Tells the training images from others: their number, and a checksum of names and pixels."""
-        names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
-        names.update(str(int(self.train.images.sum(dtype=torch.int64))).encode())
-        return f"{len(self.train)} images, {names.hexdigest()[:12]}"
+    def readable(self) -> Self:
+        """The data for evaluation: streamed data lose the images that can't be read, after meeting every file."""
+        return self
 
-    def measure(self) -> None:
-        """Set ``mean`` and ``std`` (per channel, in [0, 1]) from the training images."""
+    def digest(self) -> str:
+        """Tells the training images from others: their number, and a checksum of names and pixels.
+
+        Of streamed images the files' sizes and times stand for the pixels.
+        """
+        images = self.train.images
+        names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
+        names.update((pixel_sum(images) if isinstance(images, Tensor) else images.checksum()).encode())
+        kind = "images" if isinstance(images, Tensor | InMemory) else "streamed images"
+        return f"{len(self.train)} {kind}, {names.hexdigest()[:12]}"
+
+    def measure(self, chunks: Iterable[Tensor] | None = None) -> None:
+        """Set ``mean`` and ``std`` (per channel, in [0, 1]) from the training images, or from ``chunks`` of them."""
         count = 0
         total = square = torch.zeros((), dtype=torch.float64, device=self.train.images.device)
-        for chunk in torch.split(self.train.images, 1024):
+        for chunk in self.train.images.split(1024) if chunks is None else chunks:
             values = chunk.double().div(255).transpose(0, 1).flatten(1)
             count += values.shape[1]
             total, square = total + values.sum(1), square + values.square().sum(1)
@@ -134,10 +186,16 @@ class Data(Component, kind="data"):
         """
         images = self.train.images
         generator = torch.Generator().manual_seed(mix(seed, epoch))
-        order = torch.randperm(len(images), generator=generator).to(images.device)  # one copy an epoch
-        for step in range(start, len(images) // batch_size):
-            index = shard(order[step * batch_size : (step + 1) * batch_size], rank, world)
-            yield Batch(images.index_select(0, index), index)
+        order = torch.randperm(len(images), generator=generator)
+        pinned = order.pin_memory() if images.device.type == "cuda" else order
+        moved = pinned.to(images.device, non_blocking=True)  # one copy an epoch
+        steps = [slice(step * batch_size, (step + 1) * batch_size) for step in range(start, len(images) // batch_size)]
+        shares = (shard(moved[step], rank, world) for step in steps)
+        if isinstance(images, Tensor):
+            yield from (Batch(images.index_select(0, index), index) for index in shares)
+            return
+        with closing(images.batches(shard(order[step], rank, world) for step in steps)) as fetched:
+            yield from (Batch(found, index) for found, index in zip(fetched, shares, strict=True))
 
 
 def blind_subset(count: int, limit: int | None) -> list[int]:

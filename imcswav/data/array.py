@@ -71,7 +71,7 @@ class ArrayData(Data, name="array"):
                 data = list(data)
                 if _all_paths(data):
                     return self._from_paths(data, _truth(labels, found, len(data)))
-        images_NCHW = to_images(data, **self.config.model_dump())
+        images_NCHW = to_images(data, **self.config.model_dump(include={"size", "channels", "resize"}))
         names = [str(index) for index in range(len(images_NCHW))]
         return Split(images_NCHW, names, _truth(labels, found, len(names)))
 

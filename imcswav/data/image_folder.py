@@ -8,11 +8,12 @@ Class folders serve evaluation only: which images are taken, and how, never depe
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -22,9 +23,13 @@ from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.errors import DataError
 from imcswav.images import decode_many, find_images, printable, shorter_side
 from imcswav.pixels import Resize
+from imcswav.placement import must_stream
 from imcswav.plugins import hookimpl
+from imcswav.stream import Streamed
 
 SIZE_SAMPLE, SIZE_LIMIT = 100, 64
+STATISTICS_SAMPLE = 2000
+"""Streamed images from which mean and std are taken."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,15 @@ class Listing:
 
 
 class ImageFolder(Data, name="image_folder"):
-    """Images below ``root``, named by their path relative to it; ``skipped`` has the unreadable ones."""
+    """Images below ``root``, named by their path relative to it; ``skipped`` has the unreadable ones.
+
+    Streamed, an unreadable file stays in its split for training, where another image takes its place (see
+    imcswav/stream.py), and ``readable()`` has the rest.
+    """
 
     class Config(Data.Config):
+        can_stream: ClassVar[bool] = True
+
         root: str = Field(min_length=1)
         """The folder; "~" is your home, and a relative path starts at the working directory."""
         size: int | None = Field(None, ge=8, le=1024)
@@ -116,9 +127,41 @@ class ImageFolder(Data, name="image_folder"):
         self.resize = self.config.resize
         self.class_names = class_names(train, test)
         side = self.config.side(train)
+        files = len(train.paths) + (len(test.paths) if test else 0)
+        why = must_stream(self.config.placement, files * self.config.channels * side**2)
+        if why:
+            self._stream(train, test, side, why)
+            return
         self.train = self._read(train, side, least=2)
         self.test = self._read(test, side, least=1) if test else None
         self.measure()
+
+    def readable(self) -> Self:
+        """Without the streamed images that can't be read."""
+        splits = [_readable(split) for split in (self.train, self.test) if split is not None]
+        found = copy.copy(self)
+        found.train, found.test = splits[0], splits[1] if len(splits) > 1 else None
+        return found
+
+    def _stream(self, train: Listing, test: Listing | None, side: int, why: str) -> None:
+        self.skipped = skipped = list[tuple[str, str]]()
+        self.train = self._streamed(train, side, skipped, self.config.limit)
+        self.test = self._streamed(test, side, skipped, None) if test else None
+        images = self.train.images
+        assert isinstance(images, Streamed)
+        kept = f", and kept in {images.cache.folder}" if images.cache else ""
+        self.note = f"Images: decoded while training ({why}){kept}."
+        if self.test is not None:
+            self.test.images[0]  # a test folder of which nothing can be read is known now, not after the first epoch
+        self.measure(images.batches(torch.tensor(blind_subset(len(images), STATISTICS_SAMPLE)).split(256)))
+
+    def _streamed(self, listing: Listing, side: int, skipped: list[tuple[str, str]], limit: int | None) -> Split:
+        settings = self.config
+        images = Streamed(
+            listing.paths, listing.folder, limit=limit, size=side, channels=settings.channels,
+            resize=settings.resize, skipped=skipped,
+        )  # fmt: skip
+        return Split(images, self._names(listing.paths), self._labels(listing, range(len(images))))
 
     def _read(self, listing: Listing, side: int, least: int) -> Split:
         settings = self.config
@@ -132,15 +175,28 @@ class ImageFolder(Data, name="image_folder"):
                 f"Only {len(kept)} of {len(listing.paths)} images in '{listing.folder}' can be read{example};"
                 f" at least {least} must be."
             )
-        root = settings.folder()
-        names = [printable(listing.paths[index].relative_to(root)) for index in kept]
+        names = self._names([listing.paths[index] for index in kept])
         return Split(images_NCHW, names, self._labels(listing, kept))
+
+    def _names(self, paths: Sequence[Path]) -> list[str]:
+        root = self.config.folder()
+        return [printable(path.relative_to(root)) for path in paths]
 
     def _labels(self, listing: Listing, kept: Sequence[int]) -> Tensor | None:
         if listing.classes is None:
             return None
         number = {name: index for index, name in enumerate(self.class_names)}
         return torch.tensor([number[printable(listing.classes[index])] for index in kept])
+
+
+def _readable(split: Split) -> Split:
+    if not isinstance(split.images, Streamed):
+        return split
+    kept = split.images.readable()
+    if len(kept) == len(split):
+        return split
+    labels = None if split.labels is None else split.labels[torch.from_numpy(kept)]
+    return Split(split.images.select(kept), [split.names[index] for index in kept], labels)
 
 
 def class_names(train: Listing, test: Listing | None) -> tuple[str, ...]:

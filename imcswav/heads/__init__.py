@@ -20,7 +20,7 @@ HeadName = Annotated[str, ReadsHead()]
 
 
 class Head(Component, nn.Module, kind="head"):
-    """A head maps rows (M, in_features) to rows (M, out_features); M counts images of all views, view-major.
+    """A head maps rows (M, in_features) to rows (M, out_features); M counts the views of all images, image-major.
 
     Generic hooks, called by the learner with the training's ``Progress``: ``before_step`` (before forward),
     ``before_update`` (gradients are there, the optimiser has not moved) and ``after_step``.

@@ -61,13 +61,17 @@ class Prototypes(Head, name="prototypes"):
             x_MD = x_MD.to(torch.promote_types(x_MD.dtype, self.weight.dtype))
             return F.linear(F.normalize(x_MD, dim=-1), self.weight)
 
+    def phase(self, progress: Progress) -> bool:
+        """Whether the prototypes are frozen."""
+        return progress.step < self.config.freeze_steps
+
     def before_step(self, progress: Progress) -> None:
         """Scale the prototypes back to length 1."""
         self._scale_rows()
 
     def before_update(self, progress: Progress) -> None:
         """While frozen, take the gradient away."""
-        if progress.step < self.config.freeze_steps:
+        if self.phase(progress):
             self.weight.grad = None
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from imcswav.component import Component
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem
+from imcswav.phases import HOOKS, NotRecordableError
 from imcswav.step import Progress
 
 
@@ -53,21 +55,33 @@ class Learner(Component, nn.Module, kind="learner"):
 
     memory_format: torch.memory_format = torch.contiguous_format
     """Memory format of image batches; the trainer sets it together with the weights' own."""
+    prefers_channels_last: bool = True
+    """What the recipe's ``channels_last = "auto"`` means for this network."""
 
     def __init__(self, config: Any, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config)
         self.facts, self.clusters = facts, clusters
 
-    def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """One training step's scalars on the device; ``"loss"`` is the one to minimise.
 
-        ``seed`` is unique for the step: every random draw of the step comes from it.
+        ``seed`` is unique for the step: every random draw of the step comes from it. It is an integer below 2⁶³ or
+        an int64 scalar on the device, with the same draws.
         """
         raise NotImplementedError
 
-    def compile_parts(self) -> None:
-        """Compile, in place, what torch.compile is worth for; called once before training when asked."""
-        self.compile()
+    def compile_parts(self, wanted: bool = True) -> None:
+        """Compile what torch.compile is worth for, leaving the names of weights alone; or undo it."""
+
+    def phase(self, progress: Progress) -> Hashable:
+        """What of the progress a step depends on: steps of equal phase can be replayed from one recording.
+
+        Raises NotRecordableError when that isn't known: a learner with hooks of its own has to tell.
+        """
+        for name in HOOKS:
+            if getattr(type(self), name) is not getattr(Learner, name):
+                raise NotRecordableError(f"learner '{self.name}' has the hook {name} and no phase(progress)")
+        return None
 
     def before_step(self, progress: Progress) -> None:
         """Before forward."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
-from imcswav.batchnorm import per_view, views_in_batch
+from imcswav.batchnorm import PerView, per_view, views_in_batch
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import Head
@@ -18,7 +19,9 @@ from imcswav.learners import Embedding, Learner, RecipeFacts
 from imcswav.learners._multiview_checks import check_multiview
 from imcswav.losses import Loss
 from imcswav.part import Part
+from imcswav.phases import phase_of
 from imcswav.plugins import hookimpl
+from imcswav.recompute import in_pieces, recompute_blocks
 from imcswav.step import Output, Progress, Step
 from imcswav.views import Views
 
@@ -37,6 +40,11 @@ class MultiView(Learner, name="multiview"):
         """Summed with their weights."""
         batch_norm: Literal["per_view", "pooled"] = "per_view"
         """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
+        activation_checkpointing: bool = False
+        """Recompute each block's activations in the backward pass: a third more operations, much less memory."""
+        micro_batch: int | None = Field(None, ge=2)
+        """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
+        and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
         assignment: str = "classifier"
         """The head whose largest logit is an image's cluster; without such a head a clusterer must assign."""
 
@@ -74,6 +82,7 @@ class MultiView(Learner, name="multiview"):
 
     def __init__(self, config: Config, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config, facts=facts, clusters=clusters)
+        self._compiled: dict[str, Callable[..., Any]] = {}  # a dict, lest weights be registered twice
         self.views: Views = config.views.build(channels=facts.channels, mean=facts.mean, std=facts.std)
         self.backbone: Backbone = config.backbone.build(channels=facts.channels, image_size=facts.size)
         widths = {"features": self.backbone.features}
@@ -86,34 +95,51 @@ class MultiView(Learner, name="multiview"):
         self.losses = nn.ModuleList(settings.build() for settings in config.losses)
         if config.batch_norm == "per_view":
             per_view(self)
+        # batch norm per view needs the channels of an image side by side in memory
+        self.prefers_channels_last = not any(isinstance(layer, PerView) for layer in self.backbone.modules())
+        if config.activation_checkpointing:
+            recompute_blocks(self.backbone.blocks())
         if widths.get(config.assignment, clusters) != clusters:
             message = f"the head '{config.assignment}' assigns {widths[config.assignment]} clusters, not {clusters}."
             raise RecipeError(
                 "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]
             )
 
-    def forward(self, batch: Batch, progress: Progress, seed: int) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
-        crops = self.views(batch.images, seed)
-        features_MF = torch.cat([self._encode(group) for group in crops])
-        views = sum(group.shape[0] for group in crops)
+        crops = self._make_views(batch.images, seed)
+        features_BVF = torch.cat([self.encode(group) for group in crops], 1)
+        views = features_BVF.shape[1]
         # heads, scores, codes and information in float32, whatever the encoder: they cost little and suffer most
-        with torch.autocast(features_MF.device.type, enabled=False):
-            with views_in_batch(self.heads, views):
-                rows = self._run_heads(_float32(features_MF), self.order)
-            return self._losses(self._step(rows, views, crops[0].shape[0], progress))
+        with torch.autocast(features_BVF.device.type, enabled=False):
+            rows = self.score(features_BVF)
+            return self.add_losses(self._step(rows, views, crops[0].shape[0], progress))
 
     def _step(self, rows: dict[str, Tensor], views: int, global_views: int, progress: Progress) -> Step:
         step = Step(global_views=global_views, progress=progress)
-        for name, rows_M in rows.items():
-            step.outputs[f"online.{name}"] = Output(rows_M.unflatten(0, (views, -1)), tuple(range(views)))
+        for name, rows_MD in rows.items():
+            tensor_VBD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
+            step.outputs[f"online.{name}"] = Output(tensor_VBD, tuple(range(views)))
         return step
 
-    def _encode(self, crops_VBCHW: Tensor) -> Tensor:
-        images = crops_VBCHW.flatten(0, 1).contiguous(memory_format=self.memory_format)
-        with views_in_batch(self.backbone, crops_VBCHW.shape[0]):
-            features: Tensor = self.backbone(images)
-        return features
+    def encode(self, crops_VBCHW: Tensor) -> Tensor:
+        """Features (B, V, F) of the crops of one size."""
+        views = crops_VBCHW.shape[0]
+        # image-major: batch norm per view and micro-batches then find what they need side by side
+        images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
+        rows = len(images_MCHW) if self.config.micro_batch is None else self.config.micro_batch * views
+        with views_in_batch(self.backbone, views):
+            if rows >= len(images_MCHW):
+                features_MF = self._run_backbone(images_MCHW)
+            else:
+                features_MF = in_pieces(self.backbone, self._run_backbone, images_MCHW, rows)
+        features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
+        return features_BVF
+
+    def score(self, features_BVF: Tensor) -> dict[str, Tensor]:
+        """Rows (B · V, ·) of every head, and the features."""
+        with views_in_batch(self.heads, features_BVF.shape[1]):
+            return self._run_heads(_float32(features_BVF.flatten(0, 1)), self.order)
 
     def _run_heads(self, features_MF: Tensor, names: list[str]) -> dict[str, Tensor]:
         rows = {"features": features_MF}
@@ -124,7 +150,8 @@ class MultiView(Learner, name="multiview"):
             rows[name] = head(source.detach() if head.config.detach else source)
         return rows
 
-    def _losses(self, step: Step) -> dict[str, Tensor]:
+    def add_losses(self, step: Step) -> dict[str, Tensor]:
+        """The weighted sum of all losses as ``loss``, each of them, and what they log."""
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
         for number, loss in enumerate(self.losses):
@@ -137,9 +164,21 @@ class MultiView(Learner, name="multiview"):
         assert total is not None
         return {"loss": total, **scalars, **step.logs}
 
-    def compile_parts(self) -> None:
-        """The backbone, where nearly all the time goes."""
-        self.backbone.compile()
+    def compile_parts(self, wanted: bool = True) -> None:
+        """The crops, whose many small operations become a few, and the backbone; in training only.
+
+        Shapes are fixed: a size of crops each. ``wanted=False`` goes back to the plain functions.
+        """
+        parts: dict[str, Callable[..., Any]] = {"views": self.views, "backbone": self.backbone}
+        self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
+
+    def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:
+        crops: list[Tensor] = self._compiled.get("views", self.views)(images_BCHW, seed)
+        return crops
+
+    def _run_backbone(self, images_MCHW: Tensor) -> Tensor:
+        features_MF: Tensor = self._compiled.get("backbone", self.backbone)(images_MCHW)
+        return features_MF
 
     def before_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
@@ -154,24 +193,33 @@ class MultiView(Learner, name="multiview"):
         self._hook("after_step", progress)
 
     def _hook(self, name: str, progress: Progress) -> None:
-        for part in (self.backbone, *self.heads.values(), *self.losses):
+        for part in self._hooked():
             if hook := getattr(part, name, None):
                 hook(progress)
 
+    def _hooked(self) -> tuple[nn.Module, ...]:
+        return self.backbone, *self.heads.values(), *self.losses
+
+    def phase(self, progress: Progress) -> Hashable:
+        """What the parts' hooks make of the progress."""
+        return tuple(phase_of(part, progress) for part in self._hooked())
+
     def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
         """Backbone features and the assignment head's probabilities, averaged over mild views."""
-        inputs = [self.views.whole(images_NCHW)] if views == 1 else self.views.mild(images_NCHW, views)
+        with torch.autocast(images_NCHW.device.type, enabled=False):  # resized as in training
+            inputs = [self.views.whole(images_NCHW)] if views == 1 else self.views.mild(images_NCHW, views)
         features, probabilities = zip(*(self._embed_one(x) for x in inputs), strict=True)
         mean = partial(torch.mean, dim=0)
         has_clusters = probabilities[0] is not None
         return Embedding(mean(torch.stack(features)), mean(torch.stack(probabilities)) if has_clusters else None)
 
     def _embed_one(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        features = self._encode(x_NCHW[None])
+        features = _float32(self.backbone(x_NCHW.contiguous(memory_format=self.memory_format)))
         wanted = self.config.assignment
         if wanted not in self.heads:
             return features, None
-        logits = self._run_heads(features, self._path(wanted))[wanted]
+        with torch.autocast(features.device.type, enabled=False):  # heads in float32, as in training
+            logits = self._run_heads(features, self._path(wanted))[wanted]
         return features, logits.float().softmax(-1)
 
     def _path(self, name: str) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from imcswav.component import Component
 
@@ -16,25 +18,48 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Scored:
     """What a metric may look at.
 
-    ``labels_N`` ground truth and ``clusters_N`` assignments of the scored images; ``features_NF`` their features.
+    ``labels_N`` ground truth and ``clusters_N`` assignments of the scored images; ``features_NF`` their features,
+    where the network computed them: on a GPU they stay there until a metric asks for ``.cpu()``.
     ``bank_features_MF`` and ``bank_labels_M`` are the training images'. What isn't known is None. ``same`` says that
     the scored images are the training images (one split), so that a neighbour search must leave the query out.
     """
 
     labels_N: Array
     clusters_N: Array | None
-    features_NF: Array
-    bank_features_MF: Array
+    features_NF: Tensor
+    bank_features_MF: Tensor | None
     bank_labels_M: Array | None
     same: bool
+
+    @cached_property
+    def counts(self) -> Array:
+        """Images by class and cluster (C, K), those that occur, in ascending order; counted once for all metrics."""
+        assert self.clusters_N is not None
+        return table(self.labels_N, self.clusters_N)
 
 
 class Metric(Component, kind="metric"):
     """A number in [−1, 1], higher is better."""
 
     reads: ClassVar[tuple[str, ...]] = ("clusters_N",)
-    """The fields of ``Scored`` without which the metric can't be had; it is left out where one is None."""
+    """The fields of ``Scored`` without which the metric can't be had; it is left out where one is None.
+
+    During training the training images' features are only computed for a metric that names them here.
+    """
 
     def __call__(self, scored: Scored) -> float:
         """The figure."""
         raise NotImplementedError
+
+
+def table(labels_N: Array, clusters_N: Array) -> Array:
+    """Counts (C, K) of any integer labels and clusters, (N,) each; rows and columns are the values that occur."""
+    classes, class_N = np.unique(labels_N, return_inverse=True)
+    clusters, cluster_N = np.unique(clusters_N, return_inverse=True)
+    return contingency(class_N, cluster_N, len(classes), len(clusters))
+
+
+def contingency(labels_N: Array, clusters_N: Array, classes: int, clusters: int) -> Array:
+    """Counts of images (classes, clusters); labels are 0 … classes − 1 and clusters likewise."""
+    counts = np.bincount(labels_N * clusters + clusters_N, minlength=classes * clusters)
+    return counts.reshape(classes, clusters)

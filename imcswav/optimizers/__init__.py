@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -24,7 +25,13 @@ class Optimizer(Component, kind="optimizer"):
     """torch's class; the Config's settings are its keywords."""
 
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimiser over these parameters, fused where torch has the kernel: on CUDA and the CPU."""
-        chosen = list(parameters)
-        fused = all(parameter.device.type in ("cuda", "cpu") for parameter in chosen)
-        return type(self).algorithm(chosen, **self.config.model_dump(), fused=fused)
+        """The torch optimiser over these parameters, fused where torch has the kernel: on CUDA and the CPU.
+
+        On CUDA it can be recorded, where torch makes a difference.
+        """
+        chosen, algorithm = list(parameters), type(self).algorithm
+        devices = {parameter.device.type for parameter in chosen}
+        options = {"fused": devices <= {"cuda", "cpu"}}
+        if devices == {"cuda"} and "capturable" in inspect.signature(algorithm).parameters:
+            options["capturable"] = True
+        return algorithm(chosen, **self.config.model_dump(), **options)

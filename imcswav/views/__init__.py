@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from imcswav.component import Component
+from imcswav.constants import constant
 from imcswav.errors import Problem
 
 
@@ -53,7 +53,7 @@ class Views(Component, kind="views"):
     def whole(self, images_NCHW: Tensor) -> Tensor:
         """Un-augmented images, float32 and normalised, for evaluation (N, C, H, W)."""
         floats = images_NCHW.float().div_(255)
-        mean, std = (torch.tensor(v, device=floats.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (constant(v, floats.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
         return floats.sub_(mean).div_(std)
 
     def mild(self, images_NCHW: Tensor, count: int) -> list[Tensor]:

@@ -7,6 +7,7 @@ jitter, greyscale, blur, solarisation, normalisation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from imcswav.augment.blur import blur, blur_weights
 from imcswav.augment.colour import JITTER_DRAWS, draw_jitter, jitter, solarize, to_grey
-from imcswav.augment.constants import constant
 from imcswav.augment.crop import CROP_DRAWS, draw_boxes, resize_weights, resized_crop
 from imcswav.augment.draws import uniform
 from imcswav.augment.rotate import rotate
 from imcswav.component import Settings
+from imcswav.constants import constant
 from imcswav.distributed import rank, world_size
 from imcswav.errors import Problem, RecipeError
 from imcswav.plugins import hookimpl
@@ -147,15 +148,16 @@ class MultiCrop(Views, name="multicrop"):
             images_BCHW = rotate(images_BCHW.repeat_interleave(crop.count, 0), degrees_M)
             boxes = boxes.apart()
         x_CMQ = resized_crop(images_BCHW, boxes, crop.size)
-        x_CMQ = self._colour(x_CMQ, u, uniform(seed, 2 * index + 1, position_B.new_zeros(1), 1, 1)[0, 0, 0])
+        x_CMQ = self._colour(x_CMQ, u, lambda: uniform(seed, 2 * index + 1, position_B.new_zeros(1), 1, 1)[0, 0, 0])
         x_CMQ = self._filter(x_CMQ, u, crop.size)
         return self._normalise(x_CMQ.view(channels, batch, crop.count, crop.size, crop.size))
 
-    def _colour(self, x_CMQ: Tensor, u: dict[str, Tensor], turn: Tensor) -> Tensor:
+    def _colour(self, x_CMQ: Tensor, u: dict[str, Tensor], draw_turn: Callable[[], Tensor]) -> Tensor:
         config, colours = self.config, len(x_CMQ) == 3
         strengths = (config.brightness, config.contrast, config.saturation if colours else 0.0)
         hue = config.hue if colours else 0.0
         if config.jitter > 0 and (any(strengths) or hue):
+            turn = draw_turn() if hue > 0 else None
             x_CMQ = jitter(x_CMQ, draw_jitter(u["jitter"], turn, strengths, hue, config.jitter))
         if config.grey > 0 and colours:
             x_CMQ = to_grey(x_CMQ, u["grey"].flatten() < config.grey)
@@ -173,14 +175,14 @@ class MultiCrop(Views, name="multicrop"):
         return x_CMQ
 
     def _normalise(self, x_CBvSS: Tensor) -> Tensor:
-        """(v, B, C, S, S) of (x / 255 − mean) / std, in one pass that also puts the dimensions in order."""
+        """(v, B, C, S, S) of (x / 255 − mean) / std, in one pass; image-major in memory, as encoders want them."""
         device = x_CBvSS.device
         offsets = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
         bias = constant(offsets, device).view(-1, 1, 1)
         factor = constant(tuple(1 / (255 * std) for std in self.std), device).view(-1, 1, 1)
-        x_vBCSS = x_CBvSS.permute(2, 1, 0, 3, 4)
-        out = torch.empty(x_vBCSS.shape, dtype=torch.float32, device=device)
-        return torch.mul(x_vBCSS, factor, out=out).add_(bias)
+        x_BvCSS = x_CBvSS.permute(1, 2, 0, 3, 4)
+        out = torch.empty(x_BvCSS.shape, dtype=torch.float32, device=device)
+        return torch.mul(x_BvCSS, factor, out=out).add_(bias).transpose(0, 1)
 
     @torch.no_grad()
     def mild(self, images_NCHW: Tensor, count: int) -> list[Tensor]:

@@ -19,9 +19,17 @@ def test_every_few_epochs_and_at_the_end(every, epochs):
 
 
 def test_at_once_on_interruption():
-    saved = []
-    Checkpoint.create(every=100).interrupt(SimpleNamespace(save=lambda: saved.append(1)))
-    assert saved == [1]
+    done = []
+    checkpoints = SimpleNamespace(wait=lambda: done.append("written"))
+    trainer = SimpleNamespace(save=lambda: done.append("saved"), checkpoints=checkpoints)
+    Checkpoint.create(every=100).interrupt(trainer)
+    assert done == ["saved", "written"]
+
+
+def test_closing_waits_for_the_write():
+    done = []
+    Checkpoint.create().close(SimpleNamespace(checkpoints=SimpleNamespace(wait=lambda: done.append("written"))))
+    assert done == ["written"]
 
 
 def test_a_run_leaves_the_last_two(tiny, tmp_path):

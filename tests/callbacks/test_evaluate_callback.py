@@ -20,8 +20,8 @@ def test_never_without_labels(tiny, tmp_path, monkeypatch):
     import imcswav.evaluate
 
     calls = []
-    assess = imcswav.evaluate.assess
-    monkeypatch.setattr(imcswav.evaluate, "assess", lambda *a, **k: (calls.append(1), assess(*a, **k))[1])
+    scores = imcswav.evaluate.scores
+    monkeypatch.setattr(imcswav.evaluate, "scores", lambda *a, **k: (calls.append(1), scores(*a, **k))[1])
     short_run(tiny, tmp_path / "run", labelled=False, **{"callbacks.evaluate.every": 1})
     assert calls == []
     assert evaluated(tmp_path / "run") == []

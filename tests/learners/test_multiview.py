@@ -142,6 +142,21 @@ def test_embedding_is_the_whole_image_or_the_mean_of_mild_views():
     assert not torch.allclose(several.features, single.features)
 
 
+def test_in_bf16_only_the_backbone_computes_in_it():
+    net = learner().eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net.embed(images(), views=2)
+        features = [net.backbone(view) for view in net.views.mild(images(), 2)]
+    assert features[0].dtype == torch.bfloat16
+    assert found.features.dtype == found.probabilities.dtype == torch.float32
+    views = net.views.mild(images(), 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = [net.backbone(view).float() for view in views]
+    expected = sum(net.heads["classifier"](one).softmax(-1) for one in features) / 2
+    torch.testing.assert_close(found.features, sum(features) / 2)
+    torch.testing.assert_close(found.probabilities, expected)
+
+
 def test_assignment_by_another_head_or_by_none():
     net = settings(assignment="prototypes").build(facts=FACTS, clusters=7).eval()
     scores = net.heads["prototypes"](net.heads["projection"](net.backbone(net.views.whole(images()))))

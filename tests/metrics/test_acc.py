@@ -4,9 +4,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
-from imcswav.metrics import Scored
-from imcswav.metrics.acc import Accuracy, accuracy, contingency, match
+from imcswav.metrics import Scored, contingency
+from imcswav.metrics.acc import Accuracy, accuracy, match
 
 
 def searched(labels: list[int], clusters: list[int]) -> float:
@@ -38,7 +39,7 @@ def test_names_of_labels_do_not_matter() -> None:
 
 
 def test_the_component() -> None:
-    none = np.zeros((4, 1))
+    none = torch.zeros(4, 1)
     scored = Scored(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]), none, none, np.zeros(4), same=False)
     assert Accuracy.create()(scored) == 0.75
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from imcswav.metrics import Scored, knn
@@ -16,7 +17,8 @@ def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scored(queries: tuple[np.ndarray, np.ndarray], bank: tuple[np.ndarray, np.ndarray], same: bool) -> Scored:
-    return Scored(queries[1], np.zeros(len(queries[1])), queries[0], bank[0], bank[1], same)
+    features = torch.from_numpy(queries[0])
+    return Scored(queries[1], np.zeros(len(queries[1])), features, torch.from_numpy(bank[0]), bank[1], same)
 
 
 def looped(features: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -58,6 +60,29 @@ def test_a_tie_goes_to_the_lowest_class() -> None:
     bank = np.eye(4, dtype=np.float32), np.array([9, 9, 3, 3])
     queries = np.ones((2, 4), dtype=np.float32), np.array([3, 9])
     assert NearestNeighbours.create(k=4)(scored(queries, bank, same=False)) == 0.5
+
+
+def test_labels_that_the_bank_does_not_have_are_wrong() -> None:
+    bank = np.eye(3, dtype=np.float32), np.array([4, 6, 8])
+    queries = np.eye(3, dtype=np.float32), np.array([4, 5, 8])
+    assert NearestNeighbours.create(k=1)(scored(queries, bank, same=False)) == pytest.approx(2 / 3)
+
+
+def test_features_stay_as_they_are() -> None:
+    bank = blobs(100, 3)
+    facts = scored(bank, bank, same=True)
+    before = facts.features_NF.clone()
+    NearestNeighbours.create(k=4)(facts)
+    assert torch.equal(facts.features_NF, before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_as_on_the_cpu() -> None:
+    bank, queries = blobs(2000, 1), blobs(600, 2)
+    facts = scored(queries, bank, same=False)
+    moved = Scored(facts.labels_N, None, facts.features_NF.cuda(), facts.bank_features_MF.cuda(), bank[1], same=False)
+    assert NearestNeighbours.create()(moved) == pytest.approx(NearestNeighbours.create()(facts), abs=2 / 600)
 
 
 def test_a_bank_smaller_than_k() -> None:
