@@ -43,19 +43,20 @@ class SwAV(Loss, name="swav"):
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when the scores hold no pair of a global and another view."""
         output = step.output(self.config.scores)
-        scores_VBP = output.tensor.to(torch.promote_types(output.tensor.dtype, torch.float32))
+        # the learner's outputs are image-major in memory: this way round nothing is copied
+        scores_BVP = output.tensor.to(torch.promote_types(output.tensor.dtype, torch.float32)).transpose(0, 1)
         anchors = self._anchors(output, step.global_views)
-        views, images, _ = scores_VBP.shape
+        images, views, _ = scores_BVP.shape
         with torch.no_grad():
-            codes_GBP = self.solver(torch.stack([scores_VBP[place] for place in anchors]))
+            codes_GBP = self.solver(torch.stack([scores_BVP[:, place] for place in anchors]))
             # a view is asked to predict the sum of all codes but its own: one product instead of G·(V − 1)
-            targets_VBP = codes_GBP.sum(0).repeat(views, 1, 1)
+            targets_BVP = codes_GBP.sum(0).unsqueeze(1).repeat(1, views, 1)
             for place, codes_BP in zip(anchors, codes_GBP, strict=True):
-                targets_VBP[place] -= codes_BP
+                targets_BVP[:, place] -= codes_BP
             step.logs["swav/effective_prototypes"] = _effective(codes_GBP)
-        predictions_VBP = (scores_VBP / self.config.temperature).log_softmax(-1)
+        predictions_BVP = (scores_BVP / self.config.temperature).log_softmax(-1)
         terms = len(anchors) * (views - 1)
-        total: Tensor = (targets_VBP * predictions_VBP).sum()
+        total = torch.dot(predictions_BVP.flatten(), targets_BVP.to(predictions_BVP.dtype).flatten())
         return total / -(terms * images)
 
     def _anchors(self, output: Output, global_views: int) -> list[int]:

@@ -56,26 +56,26 @@ class Sinkhorn(Solver, name="sinkhorn"):
         top_G11 = batch_max(finite_G)
         logits_GBP = logits_GBP.minimum(top_G11)
         peaks_GB1 = logits_GBP.amax(2, keepdim=True)
-        kernel_GBP = (logits_GBP - peaks_GB1).exp_()
-        images_GB1 = (peaks_GB1 - top_G11).exp_()
-        tiny = torch.finfo(kernel_GBP.dtype).tiny
+        kernel_GBP = logits_GBP.sub_(peaks_GB1).exp_()
+        # both vectors lie as rows: a row times the kernel is a fast product, a column before it is not
+        images_G1B = (peaks_GB1 - top_G11).exp_().mT
+        count, tiny = batch_size(kernel_GBP.shape[1]), torch.finfo(kernel_GBP.dtype).tiny
         for _ in range(self.config.iterations):
-            loads_GP1 = batch_sum(kernel_GBP.mT @ images_GB1).clamp_min(tiny)  # a prototype no image is near
-            prototypes_GP1 = mass_P / loads_GP1
-            images_GB1 = 1 / (batch_size(kernel_GBP.shape[1]) * (kernel_GBP @ prototypes_GP1))
-        codes_GBP = kernel_GBP * prototypes_GP1.mT
-        return codes_GBP * (images_GB1 * batch_size(kernel_GBP.shape[1]))
+            loads_G1P = batch_sum(images_G1B @ kernel_GBP).clamp_min(tiny)  # a prototype no image is near
+            prototypes_G1P = mass_P / loads_G1P
+            images_G1B = 1 / (count * (prototypes_G1P @ kernel_GBP.mT))
+        return kernel_GBP.mul_(prototypes_G1P).mul_((images_G1B * count).mT)
 
     def _mass(self, logits_GBP: Tensor) -> Tensor | float:
-        """Mass of each prototype: (P, 1), or one number for all."""
+        """Mass of each prototype: (P,), or one number for all."""
         count = logits_GBP.shape[2]
         if self.prior is None:
             return 1 / count
         if len(self.prior) != count:
             message = f"the prior has {len(self.prior)} values, but there are {count} prototypes."
             raise RecipeError("solver sinkhorn", [Problem("prior", message, "Give one value for each.")])
-        prior_P1 = self.prior.to(logits_GBP).unsqueeze(1)
-        return prior_P1 / prior_P1.sum()
+        prior_P = self.prior.to(logits_GBP)
+        return prior_P / prior_P.sum()
 
 
 @hookimpl
