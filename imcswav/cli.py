@@ -148,6 +148,7 @@ def bench(
     compiled: Annotated[bool, typer.Option("--compile", help="Also compare the augmentation compiled.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the suite's growth into this PNG.")] = None,
     device: DeviceOption = None,
 ) -> None:
     """Measure a recipe's training step: time and its shares, operations, memory; nothing is trained or kept."""
@@ -156,7 +157,7 @@ def bench(
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     measure(
         recipe, overrides, against=against, with_suite=suite, rounds=rounds, batch=batch, compiled=compiled,
-        json_file=json, markdown_file=markdown,
+        json_file=json, markdown_file=markdown, plot_file=plot,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from imcswav.bench.against import alternate, augmentation, losses
 from imcswav.bench.clock import fair_threads
 from imcswav.bench.equal import Difference, differences, raise_unequal
 from imcswav.bench.measure import measure
+from imcswav.bench.plot import plot_growth
 from imcswav.bench.reference import check_comparable
 from imcswav.bench.subject import EAGER, Subject, changed
 from imcswav.bench.suite import suite
@@ -52,12 +53,18 @@ def bench(
     compiled: bool = False,
     json_file: Path | None = None,
     markdown_file: Path | None = None,
+    plot_file: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a recipe and print what was found; files are written before a difference is raised.
 
-    Raises RecipeError and DataError for what can't be built, ImcswavError when the loop can't stand for the recipe or
-    when both don't compute the same.
+    Raises RecipeError and DataError for what can't be built, ImcswavError for a file that exists, when the loop can't
+    stand for the recipe, or when both don't compute the same.
     """
+    for path in (json_file, markdown_file, plot_file):
+        if path is not None and path.exists():
+            raise ImcswavError(f"{path} exists and nothing is overwritten; name another file or move it away.")
+    if plot_file is not None and not with_suite:
+        raise ImcswavError("--plot draws the suite's growth: add --suite.")
     if against not in (None, "loop"):
         raise ImcswavError(f"There is no '{against}' to measure against; the only choice is --against loop.")
     recipe, data, device = _prepared(load_recipe(source, changes))
@@ -81,6 +88,8 @@ def bench(
             _write_json(json_file, found)
         if with_suite:
             found["suite"] = suite(small, data, device)
+            if plot_file is not None:
+                plot_growth(plot_file, found["suite"]["growth"])
     _show(found)
     _write_json(json_file, found)
     _write(markdown_file, report.markdown(found))

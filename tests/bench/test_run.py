@@ -6,6 +6,7 @@ import pytest
 import tomli_w
 from bench_case import COLOUR, CPU, data, pixels, recipe
 from PIL import Image
+from tiny import png_size
 
 from imcswav.bench import suite as suite_module
 from imcswav.bench.against import Contest, alternate
@@ -40,8 +41,20 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ways = [("eager", {"trainer.compile": False}), ("impossible", {"trainer.cuda_graph": True})]
     monkeypatch.setattr(suite_module, "variants", lambda recipe, device: ways)
-    words = ("--against", "loop", "--rounds", "2", "--suite", "--json", "new/b.json", "--markdown", "b.md")
-    code, out, err = call(capsys, "bench", recipe_file, *words)
+    options = (
+        "--against",
+        "loop",
+        "--rounds",
+        "2",
+        "--suite",
+        "--json",
+        "new/b.json",
+        "--markdown",
+        "b.md",
+        "--plot",
+        "b.png",
+    )
+    code, out, err = call(capsys, "bench", recipe_file, *options)
     assert (code, err) == (0, "")
     found = json.loads((tmp_path / "new" / "b.json").read_text())
     step = found["step"]
@@ -66,7 +79,10 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
     for words in ("host synchronisations in a step | 0", "≥ 9×", "Growth with prototypes", "impossible | –"):
         assert words in tables
     assert "mutual information" in out
+    assert png_size(tmp_path / "b.png")[0] > 4 * 300
     assert not list(tmp_path.glob("runs*"))
+    code, _, err = call(capsys, "bench", recipe_file, *options)
+    assert (code, err) == (2, "new/b.json exists and nothing is overwritten; name another file or move it away.\n")
 
 
 def test_a_recipe_that_is_no_imc_swav_is_measured_alone(tiny, tmp_path, capsys):
@@ -83,8 +99,8 @@ def test_a_recipe_that_is_no_imc_swav_is_measured_alone(tiny, tmp_path, capsys):
 def test_a_step_that_is_not_the_loop_s_fails_after_writing_its_figures(recipe_file, capsys, monkeypatch, tmp_path):
     right = IMC.forward
     monkeypatch.setattr(IMC, "forward", lambda self, step: right(self, step) * 1.01)
-    words = ("--against", "loop", "--rounds", "1", "--json", tmp_path / "b.json")
-    code, out, err = call(capsys, "bench", recipe_file, *words)
+    options = ("--against", "loop", "--rounds", "1", "--json", tmp_path / "b.json")
+    code, out, err = call(capsys, "bench", recipe_file, *options)
     assert code == 2
     assert len(err.splitlines()) == 1
     assert "loss imc differs by 0.01" in err
