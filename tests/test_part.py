@@ -57,7 +57,7 @@ def test_what_is_no_part_is_explained(value, place, message):
 def test_written_back_it_is_the_table_again():
     tables = {
         "many": [{"name": "pull", "weight": 2.0, "temperature": 0.1, "solver": {"name": "flat"}}],
-        "data": {"name": "folder", "root": "/x", "colour": "blue"},
+        "data": {"name": "folder", "placement": "auto", "root": "/x", "colour": "blue"},
     }
     holder = Holder.model_validate(tables)
     assert (holder.data.root, holder.data.colour) == (Path("/x"), Colour.BLUE)
