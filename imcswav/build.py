@@ -45,7 +45,8 @@ def build_run(
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     torch.manual_seed(mix(recipe.seed, INIT))
     learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
-    trainer = assemble(recipe, learner, data, RunFolder.create(recipe, out), device)
+    engine = build_engine(recipe, learner, device)
+    trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out))
     return trainer, [*problems, *note_skipped(trainer)]
 
 
@@ -63,20 +64,19 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     settings = recipe.learner
     assert isinstance(settings, Learner.Config)
     learner: Learner = settings.restored().build(facts=data.facts, clusters=recipe.clusters)
-    trainer = assemble(recipe, learner, data, run, torch_device)
+    trainer = assemble(recipe, build_engine(recipe, learner, torch_device), data, run)
     trainer.restore(state)
     return trainer
 
 
-def assemble(recipe: Recipe, learner: Learner, data: Data, run: RunFolder, device: torch.device) -> Trainer:
+def assemble(recipe: Recipe, engine: Engine, data: Data, run: RunFolder) -> Trainer:
     """Put ready parts together on the device."""
     callbacks: list[Callback] = [
         settings.build()
         for settings in recipe.callbacks.values()
         if isinstance(settings, Callback.Config) and settings.enabled
     ]
-    engine = build_engine(recipe, learner, device)
-    return Trainer(recipe=recipe, engine=engine, data=data.to(device), callbacks=callbacks, run=run)
+    return Trainer(recipe=recipe, engine=engine, data=data.to(engine.device), callbacks=callbacks, run=run)
 
 
 def build_engine(recipe: Recipe, learner: Learner, device: torch.device) -> Engine:

@@ -70,8 +70,9 @@ class Engine:
             if self.settings.cuda_graph is True:
                 raise ImcswavError(f"trainer.cuda_graph = true, but {error}; set it to 'auto'.") from error
             self.notes.append(f"Steps are not replayed from a recording: {error}.")
-            self._recorder = self._recording = None
-            return self._first_or_eager(batch, progress, seed)
+        # outside of the handler, whose traceback would keep the half-made recording's memory
+        self._recorder = self._recording = None
+        return self._first_or_eager(batch, progress, seed)
 
     def _prepare(self, progress: Progress) -> int | Tensor:
         """Set the learning rate and the step's seed where the step will read them; no host wait."""
@@ -93,11 +94,11 @@ class Engine:
         try:
             return self._eager(batch, progress, seed)
         except Exception as error:
-            reason = (str(error).splitlines() or [""])[0][:200].rstrip(".")
-            self.learner.compile_parts(False)
-            scalars = self._eager(batch, progress, seed)  # a mistake of the step itself shows here as what it is
-            self.notes.append(f"torch.compile is left out: {type(error).__name__}: {reason}.")
-            return scalars
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200].rstrip('.')}"
+        self.learner.compile_parts(False)
+        scalars = self._eager(batch, progress, seed)  # a mistake of the step itself shows here as what it is
+        self.notes.append(f"torch.compile is left out: {reason}.")
+        return scalars
 
     def _eager(self, batch: Batch, progress: Progress, seed: int | Tensor, hidden: bool = False) -> dict[str, Tensor]:
         learner, optimizer = self.learner, self.optimizer

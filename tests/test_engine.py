@@ -6,12 +6,15 @@ import pytest
 import torch
 from tiny import SETTINGS, batch, images, learner
 
-from imcswav.build import build_engine
+from imcswav.build import build_engine, build_run
 from imcswav.data import Batch
 from imcswav.engine import Engine
 from imcswav.errors import ImcswavError
 from imcswav.losses import Loss
+from imcswav.optimizers.adam import Adam
+from imcswav.optimizers.sgd import SGD
 from imcswav.recipe import TrainerSettings
+from imcswav.recipe_files import load_recipe
 from imcswav.schedules.cosine import Cosine
 from imcswav.step import Progress
 
@@ -127,9 +130,29 @@ def test_a_batch_of_other_than_tensors_is_not_recorded():
     assert "the batch's names is no tensor" in one.notes[0]
 
 
-def test_cuda_graphs_need_cuda():
+def test_cuda_graphs_need_cuda(tiny, tmp_path):
     with pytest.raises(ImcswavError, match="needs a CUDA device"):
         engine(cuda_graph=True)
+    with pytest.raises(ImcswavError, match="needs a CUDA device"):
+        build_run(load_recipe(tiny, {"trainer.cuda_graph": True}), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpointed_backbone_is_not_compiled():
+    model = learner(activation_checkpointing=True)
+    model.compile_parts()
+    assert list(model._compiled) == ["views"]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_goes_on_when_the_prototypes_are_freed(momentum):
+    model, twin = learner(heads=frozen_heads(3)), learner(heads=frozen_heads(3))
+    ours, plain = engine(model), engine(twin)
+    ours.optimizer = SGD.create(lr=0.05, momentum=momentum).make(list(model.parameters()))
+    plain.optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=momentum, fused=False, foreach=False)
+    for one in (ours, plain):
+        one._groups[0]["lr"] = 0.05
+    assert train(ours, 6) == pytest.approx(train(plain, 6), rel=1e-4)
 
 
 def test_a_compiler_that_fails_is_left_out(monkeypatch):
@@ -164,8 +187,6 @@ def test_a_loaded_optimiser_keeps_the_recipe_s_settings():
 
 @pytest.mark.parametrize(("batch_norm", "wanted"), [("per_view", False), ("pooled", True)])
 def test_memory_format_follows_the_batch_norm(tiny, batch_norm, wanted):
-    from imcswav.recipe_files import load_recipe
-
     recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm})
     model = learner(batch_norm=batch_norm)
     build_engine(recipe, model, torch.device("cpu"))
@@ -176,8 +197,6 @@ def test_memory_format_follows_the_batch_norm(tiny, batch_norm, wanted):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision):
-    from imcswav.optimizers.adam import Adam
-
     def run(**trainer):
         model = learner(heads=frozen_heads()).to("cuda").train()
         optimizer = Adam.create(lr=0.01).make([p for p in model.parameters() if p.requires_grad])

@@ -44,6 +44,8 @@ def measure(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
 def whole_step(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
     """Time, memory and waiting of the step as training does it, compiled and recorded where it is."""
     subject, clock = Subject(recipe, data, device), Clock(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # before eager steps: a replay allocates nothing
     subject.warm_up()
     steps = _steps(device)
     seconds = clock.seconds(subject.step, steps)
@@ -64,11 +66,10 @@ def whole_step(recipe: Recipe, data: Data, device: torch.device) -> dict[str, An
 def memory_and_waits(subject: Subject) -> dict[str, Any]:
     """Bytes at the peak and how often the host waits for the device, in one warm training step.
 
-    On CUDA as torch reports them. Elsewhere memory is what the step keeps for backward, and waits are the operators
-    that would make the host wait for a GPU; neither is known of a compiled step.
+    On CUDA as torch reports them, the peak since before warm-up. Elsewhere memory is what the step keeps for backward,
+    and waits are the operators that would make the host wait for a GPU; neither is known of a compiled step.
     """
     if subject.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(subject.device)
         waits = _synchronisations(subject)
         peak = torch.cuda.max_memory_allocated(subject.device)
         return {"memory": peak, "memory_is": "peak allocated on the device", "waits": waits}

@@ -41,7 +41,8 @@ class MultiView(Learner, name="multiview"):
         batch_norm: Literal["per_view", "pooled"] = "per_view"
         """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
         activation_checkpointing: bool = False
-        """Recompute each block's activations in the backward pass: a third more operations, much less memory."""
+        """Recompute each block's activations in the backward pass: a third more operations, much less memory;
+        such a backbone is not compiled."""
         micro_batch: int | None = Field(None, ge=2)
         """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
         and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
@@ -167,9 +168,12 @@ class MultiView(Learner, name="multiview"):
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.
 
-        Shapes are fixed: a size of crops each. ``wanted=False`` goes back to the plain functions.
+        Shapes are fixed: a size of crops each. ``wanted=False`` goes back to the plain functions. A backbone with
+        activation checkpointing stays as it is, for the compiler doesn't take its blocks.
         """
         parts: dict[str, Callable[..., Any]] = {"views": self.views, "backbone": self.backbone}
+        if self.config.activation_checkpointing:
+            del parts["backbone"]
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:

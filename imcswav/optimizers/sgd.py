@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 from imcswav.optimizers import Optimizer
 from imcswav.plugins import hookimpl
@@ -28,6 +32,23 @@ class SGD(Optimizer, name="sgd"):
 
     config: Config
     algorithm = torch.optim.SGD
+
+    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """As for all, with momentum buffers from zero: the same steps, and parameters may join in later.
+
+        torch's fused kernel wants buffers of all or of none, but frozen parameters have none yet.
+        """
+        optimizer = super().make(parameters)
+        if self.config.momentum:
+            optimizer.register_step_pre_hook(_fill_buffers)
+        return optimizer
+
+
+def _fill_buffers(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @hookimpl

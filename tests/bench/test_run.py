@@ -26,6 +26,7 @@ def recipe_file(tiny, tmp_path):
         (tmp_path / "images" / "train" / "a").mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "images" / "train" / "a" / f"{number}.png")
     tiny |= COLOUR | {"data": {"name": "image_folder", "root": str(tmp_path / "images"), "size": 12}}
+    tiny["name"] = "imc-swav-cifar10"  # the one that has goals
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps(tiny))
     return tmp_path / "recipe.toml"
 
@@ -76,7 +77,8 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
     assert all(row["seconds"] > 0 for row in found["suite"]["evaluation"])
     assert 0 < sum(row["share"] for row in found["suite"]["profile"]) <= 1
     tables = (tmp_path / "b.md").read_text()
-    for words in ("host synchronisations in a step | 0", "≥ 9×", "Growth with prototypes", "impossible | –"):
+    waits = "host synchronisations in a step, by its operators | 0"
+    for words in (waits, "≥ 9×", "Growth with prototypes", "impossible | –"):
         assert words in tables
     assert "mutual information" in out
     assert png_size(tmp_path / "b.png")[0] > 4 * 300
@@ -169,3 +171,16 @@ def test_the_clock_of_a_cpu_counts_work_not_waiting():
 
     assert Clock(CPU).seconds(lambda: time.sleep(0.05)) < 0.02
     assert Clock(CPU).seconds(lambda: sum(range(300_000)), repeats=2) > 0.0005
+
+
+def test_a_batch_of_more_than_all_images_is_refused(recipe_file, capsys):
+    code, _, err = call(capsys, "bench", recipe_file, "--batch", "5000")
+    assert code == 2
+    assert "a batch of 5000 is more than the 20 training images" in err
+
+
+def test_other_recipes_have_no_goals(recipe_file, capsys, tmp_path):
+    options = ("--against", "loop", "--rounds", "1", "--set", "name=mine", "--json", tmp_path / "mine.json")
+    assert call(capsys, "bench", recipe_file, *options)[0] == 0
+    against = json.loads((tmp_path / "mine.json").read_text())["against"]
+    assert {row["goal"] for row in (*against["ratios"], *against["counted"])} == {None}
