@@ -44,8 +44,8 @@ def test_any_learner_is_measured(plain):
     machine = {"gpus": [], "processor": "a processor", "packages": {"torch": "2"}, "started": "today"}
     whole = {"recipe": "plain", "command": "imcswav bench", "device": "cpu", "machine": machine, "step": found}
     (sheet,) = sheets(whole)
-    assert ("host synchronisations in a step", "1") in sheet.rows
-    assert "| host synchronisations in a step | 1 |" in markdown(whole)
+    assert ("host synchronisations in a step, by its operators", "1") in sheet.rows
+    assert "| host synchronisations in a step, by its operators | 1 |" in markdown(whole)
 
 
 def test_shares_add_up_to_the_step(tiny):
