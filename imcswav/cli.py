@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,7 +166,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
+    formatted = warnings.formatwarning
+    warnings.formatwarning = _as_sentence
+    try:
+        sys.exit(_run([word for word in given if word != "--debug"], debug))
+    finally:
+        warnings.formatwarning = formatted
+
+
+def _as_sentence(message: Warning | str, *place: Any, **line: Any) -> str:
+    """A warning as its sentence alone: the place in the code tells a user nothing."""
+    return f"Warning: {message}\n"
 
 
 def _run(arguments: list[str], debug: bool) -> int:

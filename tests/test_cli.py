@@ -345,3 +345,19 @@ def test_evaluate_gives_the_summarys_figures(finished, capsys):
     summary = json.loads((run / "summary.json").read_text())
     for name in ("acc", "nmi", "ari", "knn", "kmeans_acc"):
         assert f"{summary[name]:.4f}" in out
+
+
+def test_a_warning_is_its_sentence_alone(tiny, tmp_path, monkeypatch):
+    for number in range(12):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(np.full((12, 12), 20 * number, np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    tiny["data"] = {"name": "image_folder", "root": "images", "size": 12, "channels": 1, "placement": "stream"}
+    tiny["trainer"] |= {"max_steps": 1, "batch_size": 4}
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(tiny))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IMCSWAV_CACHE", str(tmp_path / "file" / "cache"))
+    done = imcswav("run", "tiny.toml", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "can't be kept" in line]
+    assert line.startswith("Warning: Decoded images can't be kept in ")
+    assert ".py" not in done.stderr
