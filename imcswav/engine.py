@@ -22,7 +22,7 @@ class Engine:
     """Everything that happens in a training step.
 
     ``notes`` has a sentence for each speed option that had to be left out; ``recorder`` makes recordings (None:
-    steps run eagerly). On an accelerator learning rate and seed are tensors there, so that a recording can read them.
+    steps run eagerly). On CUDA learning rate and seed are tensors there, so that a recording can read them.
     """
 
     def __init__(

@@ -13,8 +13,7 @@ from torch import Tensor
 from imcswav.clusterers import Array
 from imcswav.evaluate import Assigned
 from imcswav.files import write_atomically
-from imcswav.metrics import contingency
-from imcswav.metrics.acc import match
+from imcswav.metrics.acc import contingency, match
 
 LARGEST = 24.0
 """Inches a side of a plot, however many classes there are."""

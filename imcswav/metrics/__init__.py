@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,12 +30,6 @@ class Scored:
     bank_labels_M: Array | None
     same: bool
 
-    @cached_property
-    def counts(self) -> Array:
-        """Images by class and cluster (C, K), those that occur, in ascending order; counted once for all metrics."""
-        assert self.clusters_N is not None
-        return table(self.labels_N, self.clusters_N)
-
 
 class Metric(Component, kind="metric"):
     """A number in [−1, 1], higher is better."""
@@ -50,16 +43,3 @@ class Metric(Component, kind="metric"):
     def __call__(self, scored: Scored) -> float:
         """The figure."""
         raise NotImplementedError
-
-
-def table(labels_N: Array, clusters_N: Array) -> Array:
-    """Counts (C, K) of any integer labels and clusters, (N,) each; rows and columns are the values that occur."""
-    classes, class_N = np.unique(labels_N, return_inverse=True)
-    clusters, cluster_N = np.unique(clusters_N, return_inverse=True)
-    return contingency(class_N, cluster_N, len(classes), len(clusters))
-
-
-def contingency(labels_N: Array, clusters_N: Array, classes: int, clusters: int) -> Array:
-    """Counts of images (classes, clusters); labels are 0 … classes − 1 and clusters likewise."""
-    counts = np.bincount(labels_N * clusters + clusters_N, minlength=classes * clusters)
-    return counts.reshape(classes, clusters)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from imcswav.metrics import Array, Metric, Scored, table
+from imcswav.metrics import Array, Metric, Scored
 from imcswav.plugins import hookimpl
 
 
@@ -16,22 +17,27 @@ class Accuracy(Metric, name="acc"):
 
     def __call__(self, scored: Scored) -> float:
         """Accuracy in [0, 1]."""
-        return share_matched(scored.counts)
+        assert scored.clusters_N is not None
+        return accuracy(scored.labels_N, scored.clusters_N)
 
 
 def accuracy(labels_N: Array, clusters_N: Array) -> float:
     """Accuracy in [0, 1] of any integer labels and clusters, (N,) each."""
-    return share_matched(table(labels_N, clusters_N))
+    classes, class_N = np.unique(labels_N, return_inverse=True)
+    clusters, cluster_N = np.unique(clusters_N, return_inverse=True)
+    table = contingency(class_N, cluster_N, len(classes), len(clusters))
+    return float(sum(table[pair] for pair in match(table)) / len(labels_N))
 
 
-def share_matched(table_CK: Array) -> float:
-    """Share of the counts that the best matching keeps."""
-    return float(sum(table_CK[pair] for pair in match(table_CK)) / table_CK.sum())
+def contingency(labels_N: Array, clusters_N: Array, classes: int, clusters: int) -> Array:
+    """Counts of images (classes, clusters); labels are 0 … classes − 1 and clusters likewise."""
+    counts = np.bincount(labels_N * clusters + clusters_N, minlength=classes * clusters)
+    return counts.reshape(classes, clusters)
 
 
-def match(table_CK: Array) -> list[tuple[int, int]]:
+def match(table: Array) -> list[tuple[int, int]]:
     """The (row, column) pairs of the matching with the largest total, rows ascending."""
-    rows, columns = linear_sum_assignment(table_CK, maximize=True)
+    rows, columns = linear_sum_assignment(table, maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imcswav.metrics import Scored, contingency
-from imcswav.metrics.acc import Accuracy, accuracy, match
+from imcswav.metrics import Scored
+from imcswav.metrics.acc import Accuracy, accuracy, contingency, match
 
 
 def searched(labels: list[int], clusters: list[int]) -> float:
