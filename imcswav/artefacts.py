@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, published_accuracy
+from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, known_labels, published_accuracy
 from imcswav.files import write_csv
 from imcswav.plots import plot_clusters, plot_confusion, plot_curves
 
@@ -31,8 +31,10 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     scored, class_names = assessment.scored, trainer.data.class_names
     if scored.probabilities is not None:
         plot_clusters(run.path / "clusters.png", scored, recipe.clusters)
-        if scored.labels is not None:
-            plot_confusion(run.path / "confusion.png", scored.labels, scored.clusters, recipe.clusters, class_names)
+        labels_N, known_N = known_labels(scored)
+        if labels_N is not None:
+            clusters_N = scored.clusters[known_N]
+            plot_confusion(run.path / "confusion.png", labels_N, clusters_N, recipe.clusters, class_names)
     plot_curves(run.path / "curves.png", run.path / "metrics.jsonl")
     run.write_json("summary.json", summary)
     return summary
@@ -81,7 +83,7 @@ def assignment_rows(assigned: Assigned, split: str, class_names: Sequence[str]) 
     assert assigned.probabilities is not None
     clusters, confidence, labels = assigned.clusters, assigned.probabilities.max(1), assigned.labels
     for i, name in enumerate(assigned.split.names):
-        label = "" if labels is None else class_names[labels[i]] if class_names else labels[i]
+        label = "" if labels is None or labels[i] < 0 else class_names[labels[i]] if class_names else labels[i]
         yield name, split, int(clusters[i]), f"{confidence[i]:.4f}", label
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,7 +41,8 @@ def estimate(recipe: Recipe) -> Cost:
     """
     facts: DataFacts = recipe.data.facts()  # type: ignore[attr-defined]
     assert isinstance(recipe.learner, Learner.Config)
-    neutral = DataFacts(facts.images, facts.channels, facts.size, (0.5,) * facts.channels, (0.25,) * facts.channels)
+    channels = facts.channels
+    neutral = replace(facts, mean=(0.5,) * channels, std=(0.25,) * channels)
     learner: Learner = recipe.learner.restored().build(facts=neutral, clusters=recipe.clusters)
     operations, saved = _dry_step(recipe, learner, facts)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
@@ -61,7 +62,8 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
         return tensor
 
     shape = (SAMPLE, facts.channels, facts.size, facts.size)
-    batch = Batch(torch.randint(0, 256, shape, dtype=torch.uint8), torch.arange(SAMPLE))
+    index = torch.arange(SAMPLE)
+    batch = Batch(torch.randint(0, 256, shape, dtype=torch.uint8), index, dict.fromkeys(facts.subsets, index))
     progress = Progress(0, 0, 1, 1)
     try:
         learner.before_step(progress)

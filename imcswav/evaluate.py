@@ -125,19 +125,34 @@ def _assign(model: Model, split: Split, embedding: Embedding) -> Assigned:
 
 def score(train: Assigned | None, scored: Assigned, recipe: Recipe) -> dict[str, float]:
     """Every metric of the recipe that can be had; empty without labels of the scored images."""
-    if scored.labels is None:
+    labels_N, known_N = known_labels(scored)
+    if labels_N is None:
         return {}
+    bank_labels_M, known_M = (None, None) if train is None else known_labels(train)
     facts = Scored(
-        labels_N=scored.labels,
-        clusters_N=None if scored.probabilities is None else scored.clusters,
-        features_NF=scored.features,
-        bank_features_MF=None if train is None else train.features,
-        bank_labels_M=None if train is None else train.labels,
+        labels_N=labels_N,
+        clusters_N=None if scored.probabilities is None else scored.clusters[known_N],
+        features_NF=_rows(scored.features, known_N),
+        bank_features_MF=None if train is None or known_M is None else _rows(train.features, known_M),
+        bank_labels_M=bank_labels_M,
         same=scored is train,
     )
     metrics: list[Metric] = [settings.build() for settings in recipe.evaluation.metrics]
     known = [metric for metric in metrics if all(getattr(facts, name) is not None for name in metric.reads)]
     return {metric.name: float(metric(facts)) for metric in known}
+
+
+def known_labels(assigned: Assigned) -> tuple[Array | None, Array]:
+    """The labels that are known and whose they are; None and every image where none is."""
+    labels = assigned.labels
+    if labels is None or not (labels >= 0).any():
+        return None, np.arange(len(assigned.split))
+    return labels[labels >= 0], np.flatnonzero(labels >= 0)
+
+
+def _rows(features: Tensor, rows: Array) -> Tensor:
+    """Some of the rows; all of them without a copy."""
+    return features if len(rows) == len(features) else features[torch.from_numpy(rows).to(features.device)]
 
 
 def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float | None:
@@ -146,20 +161,24 @@ def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float |
     None where there is no labelled test split.
     """
     test = trainer.data.readable().test
-    if test is None or test.labels is None:
+    if test is None or test.labels is None or not (test.labels >= 0).any():
         return None
     with evaluation_model(trainer, bn_statistics="test") as model:
         model.clusterer = clusterer
         embedding = model.embed(test.images)
         if clusterer is None and embedding.probabilities is None:
             return None
-        return accuracy(test.labels.cpu().numpy(), model.assign(embedding).argmax(1))
+        assigned = _assign(model, test, embedding)
+        labels_N, known_N = known_labels(assigned)
+        assert labels_N is not None
+        return accuracy(labels_N, assigned.clusters[known_N])
 
 
 def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
     """ACC of k-means on the raw pixels and on the unit-length features: what a method has to beat."""
     train, scored = assessment.train, assessment.scored
-    if scored.labels is None:
+    labels_N, known_N = known_labels(scored)
+    if labels_N is None:
         return {}
     from sklearn.cluster import KMeans  # a second to import, and not needed during training
 
@@ -174,7 +193,7 @@ def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
         places = np.arange(len(scored.split))
         chunks = np.array_split(places, math.ceil(len(places) / most))  # as floats, all pixels may not fit
         clusters_N = np.concatenate([estimator.predict(rows(scored, chunk)) for chunk in chunks])
-        figures[name] = accuracy(scored.labels, clusters_N)
+        figures[name] = accuracy(labels_N, clusters_N[known_N])
     return figures
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from imcswav.step import Progress
@@ -41,3 +41,17 @@ class HiddenProgress(Progress):
         if name in Progress.__dataclass_fields__:
             raise NotRecordableError(f"the forward pass reads progress.{name}, which changes from step to step")
         return super().__getattribute__(name)
+
+
+class HiddenSubsets(Mapping[str, Any]):
+    """What a batch has for its subsets while a step is recorded: their sizes change from step to step."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Raises NotRecordableError, as does everything else."""
+        raise NotRecordableError("the forward pass reads batch.subsets, whose sizes change from step to step")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self[""])
+
+    def __len__(self) -> int:
+        return len(self[""])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from imcswav.data import Batch
-from imcswav.phases import NotRecordableError
+from imcswav.phases import HiddenSubsets, NotRecordableError
 
 EAGER_STEPS = 3
 """Steps of a phase that run eagerly first: optimiser state, library handles and compiled code come into being."""
@@ -86,7 +86,9 @@ class Recording:
             self._eager += 1
             return self._recorder.eagerly(lambda: run(batch))
         if self._batch is None or self._replay is None:
-            fixed = self._batch = dataclasses.replace(batch, **{k: v.clone() for k, v in _tensors(batch).items()})
+            own: dict[str, Any] = {name: value.clone() for name, value in _tensors(batch).items()}
+            hidden: dict[str, Any] = {"subsets": HiddenSubsets()} if hasattr(batch, "subsets") else {}
+            fixed = self._batch = dataclasses.replace(batch, **own, **hidden)
             self._replay = self._recorder.record(lambda: record(fixed))
         own = _tensors(self._batch)
         for name, value in _tensors(batch).items():
@@ -95,8 +97,9 @@ class Recording:
 
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
-    """The fields of a batch; raises NotRecordableError when one is no tensor."""
-    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    """The fields of a batch but its subsets; raises NotRecordableError when one is no tensor."""
+    names = [field.name for field in dataclasses.fields(batch) if field.name != "subsets"]
+    fields = {name: getattr(batch, name) for name in names}
     for name, value in fields.items():
         if not isinstance(value, Tensor):
             raise NotRecordableError(f"the batch's {name} is no tensor")

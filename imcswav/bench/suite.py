@@ -89,7 +89,9 @@ def with_images(data: Data, count: int) -> Data:
     index = torch.arange(count, device=data.train.images.device) % len(data.train)
     names = [data.train.names[place % len(data.train)] for place in range(count)]
     found = copy.copy(data)
-    found.train = dataclasses.replace(data.train, images=data.train.images[index], names=names, labels=None)
+    subsets = {name: member_N[index.cpu()] for name, member_N in data.train.subsets.items()}
+    images = data.train.images[index]
+    found.train = dataclasses.replace(data.train, images=images, names=names, labels=None, subsets=subsets)
     return found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
@@ -30,7 +30,8 @@ class DataFacts:
 
     ``images`` counts the training split; None where only reading could tell. ``size`` is the side in pixels of the
     (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built;
-    ``resize`` says how an image of another shape becomes square (see imcswav/images.py).
+    ``resize`` says how an image of another shape becomes square (see imcswav/images.py); ``subsets`` are the names of
+    the training split's.
     """
 
     images: int | None
@@ -39,6 +40,7 @@ class DataFacts:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resize: Resize = "crop"
+    subsets: tuple[str, ...] = ()
 
 
 Images = Tensor | Fetched
@@ -56,7 +58,9 @@ class Split:
     images: Images
     names: Sequence[str]
     labels: Tensor | None = None
-    """int64 (N,), or None. Never handed to a learner."""
+    """int64 (N,), −1 where unknown, or None. Never handed to a learner."""
+    subsets: Mapping[str, Tensor] = field(default_factory=dict)
+    """bool (N,) on the CPU by name: parts of the split that the data set's authors set apart, whatever the labels."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,10 +68,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a learner gets: uint8 images (B, C, H, W) on the device and their index in the split. No labels."""
+    """What a learner gets: uint8 images (B, C, H, W) on the device and their index in the split. No labels.
+
+    ``subsets`` has, by name, the rows of the batch that belong to it: int64 (·,) on the device.
+    """
 
     images: Tensor
     index: Tensor
+    subsets: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Data(Component, kind="data"):
@@ -129,7 +137,8 @@ class Data(Component, kind="data"):
     @property
     def facts(self) -> DataFacts:
         """What a learner is built from, and a saved model remembers."""
-        return DataFacts(len(self.train), self.channels, self.size, self.mean, self.std, self.resize)
+        subsets = tuple(self.train.subsets)
+        return DataFacts(len(self.train), self.channels, self.size, self.mean, self.std, self.resize, subsets)
 
     def to(self, device: torch.device) -> Self:
         """The same data with its images on the device or to be copied there by batches; self stays as it is."""
@@ -190,12 +199,21 @@ class Data(Component, kind="data"):
         pinned = order.pin_memory() if images.device.type == "cuda" else order
         moved = pinned.to(images.device, non_blocking=True)  # one copy an epoch
         steps = [slice(step * batch_size, (step + 1) * batch_size) for step in range(start, len(images) // batch_size)]
-        shares = (shard(moved[step], rank, world) for step in steps)
+        shares = [shard(order[step], rank, world) for step in steps]
+        indices = (shard(moved[step], rank, world) for step in steps)
+        subsets = (self._subsets(share, images.device) for share in shares)
         if isinstance(images, Tensor):
-            yield from (Batch(images.index_select(0, index), index) for index in shares)
+            yield from (
+                Batch(images.index_select(0, index), index, rows) for index, rows in zip(indices, subsets, strict=True)
+            )
             return
-        with closing(images.batches(shard(order[step], rank, world) for step in steps)) as fetched:
-            yield from (Batch(found, index) for found, index in zip(fetched, shares, strict=True))
+        with closing(images.batches(iter(shares))) as fetched:
+            yield from map(Batch, fetched, indices, subsets)
+
+    def _subsets(self, share_B: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """The rows of a batch in each subset; their numbers are known to the host, so nothing waits."""
+        members = {name: member_N[share_B] for name, member_N in self.train.subsets.items()}
+        return {name: is_in_B.nonzero().flatten().to(device, non_blocking=True) for name, is_in_B in members.items()}
 
 
 def blind_subset(count: int, limit: int | None) -> list[int]:

@@ -70,7 +70,8 @@ def test_labels_can_t_influence_images_or_order() -> None:
     assert (first.mean, first.std) == (second.mean, second.std)
     for a, b in zip(*(data.batches(0, seed=3, batch_size=2) for data in (first, second)), strict=True):
         assert torch.equal(a.index, b.index)
-        assert vars(a).keys() == {"images", "index"}
+        assert vars(a).keys() == {"images", "index", "subsets"}
+        assert not a.subsets
 
 
 def test_files_are_named_and_the_broken_listed(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_hooks_reach_the_parts():
 
 
 def test_learners_see_no_labels():
-    assert {field.name for field in dataclasses.fields(Batch)} == {"images", "index"}
+    assert {field.name for field in dataclasses.fields(Batch)} == {"images", "index", "subsets"}
 
 
 def head(**changes):

@@ -1,0 +1,100 @@
+"""The command line. Every command is thin, and imports what it needs only when it runs."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from imcswav import __version__
+from imcswav.cli import look, measure, train, use
+from imcswav.errors import ImcswavError
+
+DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+STOPPED = "Stopped."
+
+# newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
+UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"imcswav {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Cluster images without labels: self-supervised training by recipe.
+
+    Exit codes: 0 done, 2 a mistake in what was asked, 1 a defect of imcswav, 130 stopped by Ctrl-C.
+    """
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": train.run,
+    "resume": train.resume,
+    "check": look.check,
+    "list": look.list_components,
+    "show": look.show,
+    "evaluate": use.evaluate,
+    "predict": use.predict,
+    "bench": measure.bench,
+}
+"""By name, in the order of `imcswav --help`."""
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    formatted = warnings.formatwarning
+    warnings.formatwarning = _as_sentence
+    try:
+        sys.exit(_run([word for word in given if word != "--debug"], debug))
+    finally:
+        warnings.formatwarning = formatted
+
+
+def _as_sentence(message: Warning | str, *place: Any, **line: Any) -> str:
+    """A warning as its sentence alone: the place in the code tells a user nothing."""
+    return f"Warning: {message}\n"
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
+        code = app(arguments, standalone_mode=False)
+    except UsageMistake as error:
+        error.show()
+        return MISTAKE
+    except (KeyboardInterrupt, typer.Abort):
+        print(STOPPED, file=sys.stderr)
+        return INTERRUPTED
+    except ImcswavError as error:
+        if debug:
+            traceback.print_exc()
+        print(error, file=sys.stderr)
+        return MISTAKE
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        hint = "" if debug else " Run again with --debug and report the traceback."
+        print(f"A defect of imcswav: {type(error).__name__}: {error}.{hint}", file=sys.stderr)
+        return DEFECT
+    if code == INTERRUPTED:
+        print(STOPPED, file=sys.stderr)
+    return code if isinstance(code, int) else DONE
