@@ -20,7 +20,7 @@ from imcswav.engine import resolve_precision
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
 from imcswav.images import to_images
-from imcswav.learners import Embedding, Learner
+from imcswav.learners import Embedding, Learner, training_only
 from imcswav.part import Part, dump_part
 
 FORMAT = 1
@@ -104,7 +104,9 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors`` and ``config.json``, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {f"learner.{key}": _own(value) for key, value in self.learner.state_dict().items()}
+        idle = training_only(self.learner)
+        kept = {key: value for key, value in self.learner.state_dict().items() if key not in idle}
+        state = {f"learner.{key}": _own(value) for key, value in kept.items()}
         if self.clusterer is not None:
             state |= {f"clusterer.{key}": _own(value) for key, value in self.clusterer.state.items()}
         config = {
@@ -157,7 +159,9 @@ class Model:
         settings = Part("learner").validate(config["learner"])
         assert isinstance(settings, Learner.Config)
         learner: Learner = settings.restored().build(facts=facts, clusters=config["clusters"])
-        learner.load_state_dict({k[len("learner.") :]: v for k, v in state.items() if k.startswith("learner.")})
+        own = {k[len("learner.") :]: v for k, v in state.items() if k.startswith("learner.")}
+        idle, fresh = training_only(learner), learner.state_dict()
+        learner.load_state_dict({**{key: fresh[key] for key in idle}, **own})
         clusterer: Clusterer | None = None
         if config["clusterer"]:
             clusterer = Part("clusterer").validate(config["clusterer"]).build(clusters=config["clusters"], seed=0)

@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from types import FrameType
@@ -55,7 +56,7 @@ class Trainer:
         self.interrupted = False
         self.checkpoints = checkpoint.CheckpointWriter(run.checkpoints, engine.device)
         self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self._counts: Counter[str] = Counter()
 
     def fit(self) -> None:
         """Train to the end; Ctrl-C finishes the step, saves, and raises KeyboardInterrupt."""
@@ -117,13 +118,13 @@ class Trainer:
         else:
             for name, value in scalars.items():
                 self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-        self._summed += 1
+        self._counts.update(scalars.keys())
 
     def _collect_logs(self) -> dict[str, float]:
-        """Means since the last call: the one place where the host waits for the device."""
-        means = (torch.stack([value.float() for value in self._sums.values()]) / self._summed).tolist()
-        values = dict(zip(self._sums, means, strict=True))
-        self._sums, self._summed = {}, 0
+        """Means since the last call over the steps that had each: the one place where the host waits for the device."""
+        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]):
             raise RunError(
                 f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} "

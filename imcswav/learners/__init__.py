@@ -98,3 +98,13 @@ class Learner(Component, nn.Module, kind="learner"):
         Whether batch statistics or running statistics are used is up to ``train()`` / ``eval()``, as ever.
         """
         raise NotImplementedError
+
+
+class TrainingState(nn.Module):
+    """Base of a learner's modules whose tensors only training needs: checkpoints have them, exported models don't."""
+
+
+def training_only(learner: nn.Module) -> set[str]:
+    """Names in the learner's state dict of the tensors of every TrainingState."""
+    parts = {name: part for name, part in learner.named_modules() if isinstance(part, TrainingState)}
+    return {f"{name}.{key}" for name, part in parts.items() for key in part.state_dict()}

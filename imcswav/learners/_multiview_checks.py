@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from imcswav.component import Component
 from imcswav.errors import Problem
-from imcswav.heads import ReadsHead
 from imcswav.learners import RecipeFacts
+from imcswav.learners._bank import head_settings, plan
 from imcswav.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
         sizes = [group.size for group in config.views.groups()] + [facts.data.size]
         problems += _within("backbone", config.backbone.check_sizes(sizes, facts.data.channels))
         problems += _within("views", config.views.check_channels(facts.data.channels))
+        problems += check_bank(config, facts.data.subsets)
     coded = config.views.groups()[0].count * facts.batch_size
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
@@ -57,9 +58,27 @@ def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
     parts |= {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
     for place, part in parts.items():
-        for setting, field in type(part).model_fields.items():
-            if any(isinstance(mark, ReadsHead) for mark in field.metadata):
-                yield f"{place}.{setting}", getattr(part, setting)
+        for setting in head_settings(part):
+            yield f"{place}.{setting}", getattr(part, setting)
+
+
+def check_bank(config: MultiView.Config, subsets: tuple[str, ...]) -> list[Problem]:
+    """The bank's subset and losses have to exist, and its losses need a head that no other loss reads."""
+    if config.bank is None:
+        return []
+    problems, names = [], [loss.owner.name for loss in config.losses]
+    if config.bank.subset not in subsets:
+        message = f"the data set has no subset '{config.bank.subset}'."
+        problems.append(Problem("bank.subset", message, did_you_mean("", list(subsets)), config.bank.subset))
+    for number, name in enumerate(config.bank.losses):
+        if name not in names:
+            problems.append(Problem(f"bank.losses.{number}", f"there is no loss '{name}'.", did_you_mean(name, names)))
+    if not problems and not plan(config.bank, config.heads, config.order(), config.losses).run:
+        message = "every head that the bank's losses read is read by another loss too, so they would train nothing."
+        problems.append(Problem("bank.losses", message, "Leave the bank out, or give them a head of their own."))
+    if set(names) <= set(config.bank.losses):
+        problems.append(Problem("bank.losses", "no loss is left for the batches.", "Leave one out."))
+    return problems
 
 
 def check_assignment(config: MultiView.Config) -> list[Problem]:

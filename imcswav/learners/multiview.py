@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +16,8 @@ from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import Head
 from imcswav.learners import Embedding, Learner, RecipeFacts
-from imcswav.learners._multiview_checks import check_multiview
+from imcswav.learners._bank import Bank, BankSettings, plan
+from imcswav.learners._multiview_checks import check_bank, check_multiview
 from imcswav.losses import Loss
 from imcswav.part import Part
 from imcswav.phases import phase_of
@@ -46,6 +47,8 @@ class MultiView(Learner, name="multiview"):
         micro_batch: int | None = Field(None, ge=2)
         """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
         and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
+        bank: BankSettings | None = None
+        """Take some losses on a subset of the images only, collected over several batches."""
         assignment: str = "classifier"
         """The head whose largest logit is an image's cluster; without such a head a clusterer must assign."""
 
@@ -94,6 +97,7 @@ class MultiView(Learner, name="multiview"):
             head: Head = settings.build(in_features=widths[settings.input], clusters=clusters)
             self.heads[name], widths[name] = head, head.out_features
         self.losses = nn.ModuleList(settings.build() for settings in config.losses)
+        self.bank = self._make_bank(facts, widths)
         if config.batch_norm == "per_view":
             per_view(self)
         # batch norm per view needs the channels of an image side by side in memory
@@ -106,22 +110,24 @@ class MultiView(Learner, name="multiview"):
                 "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]
             )
 
+    def _make_bank(self, facts: DataFacts, widths: dict[str, int]) -> Bank | None:
+        settings = self.config.bank
+        if settings is None:
+            return None
+        if problems := check_bank(self.config, facts.subsets):
+            raise RecipeError("learner multiview", problems)
+        chosen = plan(settings, self.config.heads, self.order, self.config.losses)
+        return Bank(settings, chosen, widths, sum(group.count for group in self.config.views.groups()))
+
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
         crops = self._make_views(batch.images, seed)
         features_BVF = torch.cat([self.encode(group) for group in crops], 1)
-        views = features_BVF.shape[1]
         # heads, scores, codes and information in float32, whatever the encoder: they cost little and suffer most
         with torch.autocast(features_BVF.device.type, enabled=False):
-            rows = self.score(features_BVF)
-            return self.add_losses(self._step(rows, views, crops[0].shape[0], progress))
-
-    def _step(self, rows: dict[str, Tensor], views: int, global_views: int, progress: Progress) -> Step:
-        step = Step(global_views=global_views, progress=progress)
-        for name, rows_MD in rows.items():
-            tensor_VBD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
-            step.outputs[f"online.{name}"] = Output(tensor_VBD, tuple(range(views)))
-        return step
+            step = Step(global_views=crops[0].shape[0], progress=progress)
+            scalars = self.add_losses(_fill(step, self.score(features_BVF), features_BVF.shape[1]))
+            return scalars if self.bank is None else self._add_banked(scalars, step, batch)
 
     def encode(self, crops_VBCHW: Tensor) -> Tensor:
         """Features (B, V, F) of the crops of one size."""
@@ -139,11 +145,12 @@ class MultiView(Learner, name="multiview"):
 
     def score(self, features_BVF: Tensor) -> dict[str, Tensor]:
         """Rows (B · V, ·) of every head, and the features."""
+        names = [name for name in self.order if self.bank is None or name not in self.bank.plan.run]
         with views_in_batch(self.heads, features_BVF.shape[1]):
-            return self._run_heads(_float32(features_BVF.flatten(0, 1)), self.order)
+            return self._run_heads({"features": _float32(features_BVF.flatten(0, 1))}, names)
 
-    def _run_heads(self, features_MF: Tensor, names: list[str]) -> dict[str, Tensor]:
-        rows = {"features": features_MF}
+    def _run_heads(self, rows: dict[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """The rows (M, ·) with those of further heads, each of which reads one that is there."""
         for name in names:
             head = self.heads[name]
             assert isinstance(head, Head)
@@ -151,12 +158,14 @@ class MultiView(Learner, name="multiview"):
             rows[name] = head(source.detach() if head.config.detach else source)
         return rows
 
-    def add_losses(self, step: Step) -> dict[str, Tensor]:
-        """The weighted sum of all losses as ``loss``, each of them, and what they log."""
+    def add_losses(self, step: Step, banked: bool = False) -> dict[str, Tensor]:
+        """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
         for number, loss in enumerate(self.losses):
             assert isinstance(loss, Loss)
+            if banked != (self.bank is not None and number in self.bank.plan.losses):
+                continue
             value = loss(step)
             label = f"loss/{loss.name}"
             scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
@@ -164,6 +173,19 @@ class MultiView(Learner, name="multiview"):
             total = weighted if total is None else total + weighted
         assert total is not None
         return {"loss": total, **scalars, **step.logs}
+
+    def _add_banked(self, scalars: dict[str, Tensor], step: Step, batch: Batch) -> dict[str, Tensor]:
+        """The scalars with those of the bank's losses, in a step in which it is full."""
+        assert self.bank is not None
+        held = self.bank.add(step, batch.subsets[self.bank.settings.subset])
+        if held is None:
+            return scalars
+        views = len(step["features"])
+        with views_in_batch(self.heads, views):
+            rows = self._run_heads({name: kept.flatten(0, 1) for name, kept in held.items()}, self.bank.plan.run)
+        late = Step(global_views=step.global_views, progress=step.progress)
+        found = self.add_losses(_fill(late, rows, views), banked=True)
+        return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.
@@ -191,6 +213,8 @@ class MultiView(Learner, name="multiview"):
     def before_update(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
         self._hook("before_update", progress)
+        if self.bank is not None:
+            self.bank.idle(p for name in self.bank.plan.run for p in self.heads[name].parameters())
 
     def after_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
@@ -202,7 +226,7 @@ class MultiView(Learner, name="multiview"):
                 hook(progress)
 
     def _hooked(self) -> tuple[nn.Module, ...]:
-        return self.backbone, *self.heads.values(), *self.losses
+        return self.backbone, *self.heads.values(), *self.losses, *([] if self.bank is None else [self.bank])
 
     def phase(self, progress: Progress) -> Hashable:
         """What the parts' hooks make of the progress."""
@@ -223,7 +247,7 @@ class MultiView(Learner, name="multiview"):
         if wanted not in self.heads:
             return features, None
         with torch.autocast(features.device.type, enabled=False):  # heads in float32, as in training
-            logits = self._run_heads(features, self._path(wanted))[wanted]
+            logits = self._run_heads({"features": features}, self._path(wanted))[wanted]
         return features, logits.float().softmax(-1)
 
     def _path(self, name: str) -> list[str]:
@@ -231,6 +255,14 @@ class MultiView(Learner, name="multiview"):
         while (source := self.config.heads[path[0]].input) != "features":
             path.insert(0, source)
         return path
+
+
+def _fill(step: Step, rows: dict[str, Tensor], views: int) -> Step:
+    """Give a step the rows (M · V, ·), image-major, of every head."""
+    for name, rows_MD in rows.items():
+        tensor_VMD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
+        step.outputs[f"online.{name}"] = Output(tensor_VMD, tuple(range(views)))
+    return step
 
 
 def _float32(x: Tensor) -> Tensor:
