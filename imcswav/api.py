@@ -17,6 +17,7 @@ from imcswav.errors import Problem, RecipeError, RunError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
 from imcswav.part import dump_part
+from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe_files import load_recipe, placed
 from imcswav.runs import RunFolder
@@ -55,7 +56,18 @@ def run(
 
     Raises RecipeError with all problems at once, DataError, RunError; KeyboardInterrupt after saving.
     """
-    overrides = _with_data(overrides, data)
+    return complete(prepare(recipe, overrides, out, data, warn))
+
+
+def prepare(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any],
+    out: str | Path | None,
+    data: Any,
+    warn: Callable[[Problem], object] | None,
+) -> Trainer:
+    """Everything of ``run`` up to the first step: checks, data, the run folder."""
+    overrides = with_data(overrides, data)
     loaded = load_recipe(recipe, overrides)
     try:
         trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
@@ -63,7 +75,7 @@ def run(
         raise RecipeError(error.source, placed(error.problems, recipe, overrides)) from error
     for problem in placed(problems, recipe, overrides):
         (warn or _warn)(problem)
-    return _complete(trainer)
+    return trainer
 
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
@@ -71,7 +83,7 @@ def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunR
     folder = RunFolder.open(run)
     if folder.finished:
         return RunResult(folder.path, folder.summary())
-    return _complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
+    return complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
 
 
 def load(run: str | Path, device: str = "auto") -> Model:
@@ -83,16 +95,16 @@ def evaluate(run: str | Path, device: str = "auto", data: Any = None) -> dict[st
     """Score the saved model of a run on its data again; empty without labels."""
     folder = RunFolder.open(run)
     recipe = folder.recipe()
-    source: Data = _as_data(data, recipe) or recipe.data.build()
+    source = training_data(recipe, _as_data(data, recipe))
     assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
 
 
 def _warn(problem: Problem) -> None:
-    warnings.warn(str(problem), stacklevel=3)
+    warnings.warn(str(problem), stacklevel=4)
 
 
-def _with_data(overrides: Sequence[str] | Mapping[str, Any], data: Any) -> Sequence[str] | Mapping[str, Any]:
+def with_data(overrides: Sequence[str] | Mapping[str, Any], data: Any) -> Sequence[str] | Mapping[str, Any]:
     """The overrides, with the recipe's data replaced by those handed over."""
     if data is None:
         return overrides
@@ -110,7 +122,8 @@ def _as_data(data: Any, recipe: Recipe) -> Data | None:
     return built
 
 
-def _complete(trainer: Trainer) -> RunResult:
+def complete(trainer: Trainer) -> RunResult:
+    """Train to the end and write what a finished run leaves; raises RunError where the folder can't be written."""
     try:
         trainer.fit()
         return RunResult(trainer.run.path, finish(trainer))

@@ -11,6 +11,7 @@ import numpy as np
 from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, known_labels, published_accuracy
 from imcswav.files import write_csv
 from imcswav.plots import plot_clusters, plot_confusion, plot_curves
+from imcswav.protocol import describe, origins, split_name
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -50,6 +51,8 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
     scores = {name: assessment.scores.get(name) for name in names}
     reference = {"acc_bn_test": published, "kmeans_acc": None, "features_kmeans_acc": None}
     reference |= baselines(assessment, recipe)
+    trained = split_name(assessment.train.split, "train")
+    scored = "test" if assessment.test else trained
     used = len(np.unique(assessment.scored.clusters)) if assessment.scored.probabilities is not None else None
     return {
         "recipe": recipe.name,
@@ -60,8 +63,9 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "seed": recipe.seed,
         "bn_statistics": recipe.predict.bn_statistics,
         "predict_views": recipe.predict.views,
-        "trained_on": f"train ({len(assessment.train.split)} images)",
-        "scored_on": f"{'test' if assessment.test else 'train'} ({len(assessment.scored.split)} images)",
+        "protocol": describe(trained, scored),
+        "trained_on": f"{trained} ({len(assessment.train.split)} images)",
+        "scored_on": f"{scored} ({len(assessment.scored.split)} images)",
         "device": str(trainer.device),
         "precision": trainer.engine.precision,
         "run": str(trainer.run.path),
@@ -79,12 +83,15 @@ def write_assignments(path: Path, assessment: Assessment, class_names: Sequence[
 
 
 def assignment_rows(assigned: Assigned, split: str, class_names: Sequence[str]) -> Iterable[Sequence[Any]]:
-    """(image, split, cluster, confidence, label) of each image; the label is empty where unknown."""
+    """(image, split, cluster, confidence, label) of each image; the label is empty where unknown.
+
+    The split is the one that the image came from, also where both were trained on together.
+    """
     assert assigned.probabilities is not None
     clusters, confidence, labels = assigned.clusters, assigned.probabilities.max(1), assigned.labels
-    for i, name in enumerate(assigned.split.names):
+    for i, (name, origin) in enumerate(zip(assigned.split.names, origins(assigned.split, split), strict=True)):
         label = "" if labels is None or labels[i] < 0 else class_names[labels[i]] if class_names else labels[i]
-        yield name, split, int(clusters[i]), f"{confidence[i]:.4f}", label
+        yield name, origin, int(clusters[i]), f"{confidence[i]:.4f}", label
 
 
 def runtime_summary(trainer: Trainer) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from imcswav.errors import Problem
 from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
+from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
@@ -35,11 +36,10 @@ def build_run(
     The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
     """
     problems = raise_errors(recipe.name, check_recipe(recipe, None if data is None else data.facts))
-    recipe = recipe.resolved()
+    recipe = recipe.resolved().model_copy(update={"expected": None})  # a claim about the file, not about this run
     device = pick_device(recipe.trainer.device)
     prepare_torch(recipe)
-    data = data or recipe.data.build()
-    assert data is not None
+    data = training_data(recipe, data)
     problems += raise_errors(recipe.name, check_data(recipe, data))
     if isinstance(data.train.images, Streamed):  # resumed where memory suffices, the images would have another mean
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
@@ -59,8 +59,7 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
-    data = data or recipe.data.build()
-    assert data is not None
+    data = training_data(recipe, data)
     settings = recipe.learner
     assert isinstance(settings, Learner.Config)
     learner: Learner = settings.restored().build(facts=data.facts, clusters=recipe.clusters)
@@ -90,7 +89,7 @@ def build_engine(recipe: Recipe, learner: Learner, device: torch.device) -> Engi
     schedule: Schedule = recipe.schedule.build()
     return Engine(
         learner=learner,
-        optimizer=optimizer.make([p for p in learner.parameters() if p.requires_grad]),
+        optimizer=optimizer.make(learner.trainable(), learner.depths()),
         schedule=schedule,
         settings=recipe.trainer,
         device=device,

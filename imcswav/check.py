@@ -5,6 +5,7 @@ from __future__ import annotations
 from imcswav.data import NO_STREAM, NO_STREAM_REMEDY, Data, DataFacts
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.learners import Learner, RecipeFacts
+from imcswav.protocol import ONE_SPLIT, ONE_SPLIT_REMEDY, training_facts
 from imcswav.recipe import Recipe
 from imcswav.schedules import Schedule
 
@@ -18,6 +19,8 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
         except ImcswavError as error:
             problems.append(Problem("data", str(error)))
     if facts is not None:
+        problems += _check_protocol(recipe, facts)
+        facts = training_facts(recipe, facts)
         problems += _check_counts(recipe, facts.images)
     images = facts.images if facts is not None else None
     steps = None if images is None else recipe.trainer.steps(images)
@@ -45,6 +48,12 @@ def _check_placement(recipe: Recipe) -> list[Problem]:
     if settings.placement != "stream" or settings.can_stream:
         return []
     return [Problem("data.placement", NO_STREAM.format(name=settings.owner.name), NO_STREAM_REMEDY, "stream")]
+
+
+def _check_protocol(recipe: Recipe, facts: DataFacts) -> list[Problem]:
+    if recipe.evaluation.train_on == "train" or facts.test_images != 0:
+        return []
+    return [Problem("evaluation.train_on", ONE_SPLIT, ONE_SPLIT_REMEDY, "train+test")]
 
 
 def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:

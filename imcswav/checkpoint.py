@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import threading
 import zipfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +30,7 @@ class CheckpointWriter:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.folder, self.device = folder, device
-        self._write: Future[Path] | None = None
+        self._write: _Write | None = None
         self._held: Any = None
 
     def save(self, state: dict[str, Any], step: int) -> None:
@@ -38,18 +41,19 @@ class CheckpointWriter:
             torch.accelerator.synchronize(self.device)  # once for all copies
             # pinned memory is given back to CUDA by whoever drops it last, and that must not be the other thread
             self._held = held
-        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._write = pool.submit(save, self.folder, held, step)
-        pool.shutdown(wait=False)  # no further writes: the thread ends with this one
+        self._write = _Write(partial(save, self.folder, held, step))  # known before its thread is: see _Write
+        self._write.thread.start()
 
     def wait(self) -> None:
         """Return when nothing is being written any more; a Ctrl-C meanwhile stops the waiting, not the write."""
         if self._write is None:
             return
+        if not self._write.thread.is_alive():  # Ctrl-C came just before it was started, or it has ended
+            self._write.run()
         try:
-            self._write.result()
+            self._write.outcome.result()
         finally:
-            if self._write.done():
+            if self._write.outcome.done():
                 self._write = self._held = None
 
     def __enter__(self) -> Self:
@@ -62,6 +66,24 @@ class CheckpointWriter:
             if not isinstance(error, Exception):  # also in place of a Ctrl-C, which promises a checkpoint
                 raise
             error.add_note(f"The last checkpoint could not be written either: {failed}")
+
+
+class _Write:
+    """One write and the thread that does it: a Ctrl-C can come at any moment, also while the thread is being made."""
+
+    def __init__(self, write: Callable[[], Path]) -> None:
+        self.outcome: Future[Path] = Future()
+        self.thread = threading.Thread(target=self.run, name="checkpoint")
+        self._write, self._claim = write, threading.Lock()
+
+    def run(self) -> None:
+        """Write, unless that was begun already."""
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            self.outcome.set_result(self._write())
+        except BaseException as error:  # told by ``outcome.result()``
+            self.outcome.set_exception(error)
 
 
 def to_host(value: Any) -> Any:

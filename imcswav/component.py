@@ -75,6 +75,18 @@ class Component:
         """Settings of the component."""
 
         owner: ClassVar[type[Component]]
+        hinge: ClassVar[str | None] = None
+        """The setting that others are written for, as a backbone's ``model``; see ``inherit`` and ``choices``."""
+
+        @classmethod
+        def inherit(cls, base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+            """What of a table stays when a recipe on top, or ``--set``, gives ``new`` with another ``hinge``."""
+            return base
+
+        @classmethod
+        def choices(cls) -> list[str]:
+            """What the ``hinge`` may be, where it is one of a list of names."""
+            return []
 
         @classmethod
         def _title(cls) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import sys
-from collections.abc import Iterable
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
 
-from imcswav.component import KINDS, Component, Settings
+from imcswav.component import KINDS, Settings
+from imcswav.described import TABLES, settings_of, tables_within
 from imcswav.errors import ImcswavError, Problem
-from imcswav.part import Part, dump_part
 from imcswav.plugins import did_you_mean, registry
-from imcswav.recipe import EvaluationSettings, PredictSettings, Recipe, TrainerSettings
+from imcswav.recipe import Recipe
 from imcswav.recipe_files import recipe_names
 
 if TYPE_CHECKING:
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
 # no markup: brackets in paths and types are text
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
-TABLES: dict[str, type[Settings]] = {
-    "recipe": Recipe, "trainer": TrainerSettings, "predict": PredictSettings, "evaluation": EvaluationSettings,
+LABELS = {
+    "acc_bn_test": "ACC (statistics of test images)", "kmeans_acc": "k-means on pixels",
+    "features_kmeans_acc": "k-means on features",
 }  # fmt: skip
-"""Tables of a recipe that no component owns."""
-LABELS = {"acc_bn_test": "ACC (statistics of test images)"}
 
 
 def warn(problem: Problem) -> None:
@@ -64,10 +61,16 @@ def finished(result: RunResult, before: bool = False) -> None:
         "images_per_second",
         "seed",
         "bn_statistics",
-        "scored_on",
     )
     out.print("  ".join(f"{name} {summary[name]}" for name in facts))
+    if "protocol" in summary:  # a run of an earlier version has none
+        out.print(f"Protocol: {summary['protocol']}; {_images(summary)}")
     out.print(f"Run folder: {result.path}", soft_wrap=True)
+
+
+def _images(summary: dict[str, Any]) -> str:
+    """ "train (50000 images), test (10000 images)", each once."""
+    return ", ".join(dict.fromkeys((summary["trained_on"], summary["scored_on"])))
 
 
 def _scores(summary: dict[str, Any]) -> dict[str, Any]:
@@ -91,9 +94,9 @@ def scores(figures: dict[str, float]) -> None:
     out.print(table)
 
 
-def predicted(done: Predicted) -> None:
-    """Outcome of `imcswav predict`."""
-    out.print(f"{done.rows} images assigned: {done.out}", soft_wrap=True)
+def predicted(done: Predicted, what: str = "images assigned") -> None:
+    """Outcome of `imcswav predict` and `features`."""
+    out.print(f"{done.rows} {what}: {done.out}", soft_wrap=True)
     for path, reason in done.skipped:
         print(f"Skipped {path}: {reason}", file=sys.stderr)
     if done.skipped:
@@ -112,18 +115,26 @@ def costs(recipe: Recipe, cost: Cost) -> None:
     out.print(table)
 
 
-def components(kind: str | None) -> None:
-    """All components, or those of a kind."""
+def components(kind: str | None, pattern: str | None = None) -> None:
+    """All components, or those of a kind; with a glob those of such names, and what their settings choose from."""
     if kind == "recipe":
-        return out.print("\n".join(recipe_names()))
+        return out.print("\n".join(fnmatch.filter(recipe_names(), pattern or "*")))
     found = registry()
     if kind is not None and kind not in KINDS:
         raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, [*KINDS, *TABLES])}")
+    asked = [cls for cls in found if kind in (None, cls.kind)]
     table = Table("kind", "name", "what", "package")
-    for cls in found:
-        if kind in (None, cls.kind):
+    for cls in asked:
+        if fnmatch.fnmatchcase(cls.name, pattern or "*"):
             table.add_row(cls.kind, cls.name, _first_line(cls), found.origins[cls.kind, cls.name])
-    out.print(table)
+    choices = {cls: fnmatch.filter(cls.Config.choices(), pattern) for cls in asked} if pattern else {}
+    if not (table.row_count or any(choices.values())):
+        raise ImcswavError(f"No {kind or 'component'} is called like '{pattern}'; try a wider pattern, as '*net*'.")
+    if table.row_count:
+        out.print(table)
+    for cls, names in choices.items():
+        if names:
+            out.print(f"{cls.kind} {cls.name}, {cls.Config.hinge}:\n" + "\n".join(f"  {name}" for name in names))
     for sentence in found.broken:
         print(f"Warning: {sentence}", file=sys.stderr)
     return None
@@ -146,48 +157,11 @@ def component(kind: str, name: str | None) -> None:
 def settings(title: str | None, table: type[Settings]) -> None:
     """Type, default, range and meaning of each setting; tables within follow."""
     shown = Table("setting", "type", "default", "range", "meaning", title=title)
-    for setting, field in table.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        text = "required" if default is PydanticUndefined else _default(default)
-        limits = ", ".join(_limit(mark) for mark in field.metadata if _limit(mark))
-        shown.add_row(setting, _type(field.annotation, field.metadata), text, limits, field.description or "")
+    for one in settings_of(table):
+        shown.add_row(one.name, one.type, one.default, one.limits, one.meaning)
     out.print(shown)
-    for setting, field in table.model_fields.items():
-        for inner in _tables_within(field.annotation):
-            if inner not in TABLES.values():
-                settings(f"{setting}: each {inner.__name__}", inner)
-
-
-def _default(value: Any) -> str:
-    return dump_part(value)["name"] if isinstance(value, Component.Config) else repr(value)
-
-
-def _tables_within(annotation: Any) -> list[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return [] if issubclass(annotation, Component.Config) else [annotation]
-    return [table for inner in get_args(annotation) for table in _tables_within(inner)]
-
-
-def _limit(mark: Any) -> str:
-    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥", "max_length": "length ≤"}
-    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
-
-
-def _type(annotation: Any, marks: Iterable[Any] = ()) -> str:
-    """A type as a reader would write it: a part is shown as its kind, ranges and modules are left out."""
-    for mark in marks:
-        if isinstance(mark, Part):
-            return mark.kind
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type(inner[0], inner[1:])
-    if origin is Literal:
-        return " | ".join(map(repr, inner))
-    if origin in (Union, UnionType):
-        return " | ".join(map(_type, inner))
-    if origin is not None:
-        return f"{origin.__name__}[{', '.join(map(_type, inner))}]"
-    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+    for name, inner in tables_within(table).items():
+        settings(name, inner)
 
 
 def _first_line(cls: type) -> str:

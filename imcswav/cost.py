@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem, RecipeError
 from imcswav.learners import Learner
+from imcswav.protocol import training_facts
 from imcswav.recipe import Recipe
 from imcswav.step import Progress
 
@@ -37,13 +38,15 @@ class Cost:
 def estimate(recipe: Recipe) -> Cost:
     """Build the learner without reading data and take one step on two random images; nothing is downloaded.
 
-    Raises RecipeError when the step itself fails: parts that can't work together.
+    Raises RecipeError when the step itself fails (parts that can't work together) or the optimiser's groups match
+    nothing.
     """
-    facts: DataFacts = recipe.data.facts()  # type: ignore[attr-defined]
+    facts = training_facts(recipe, recipe.data.facts())  # type: ignore[attr-defined]
     assert isinstance(recipe.learner, Learner.Config)
     channels = facts.channels
     neutral = replace(facts, mean=(0.5,) * channels, std=(0.25,) * channels)
     learner: Learner = recipe.learner.restored().build(facts=neutral, clusters=recipe.clusters)
+    recipe.optimizer.build().groups(learner.trainable(), learner.depths())
     operations, saved = _dry_step(recipe, learner, facts)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
     images, settings = facts.images or 0, recipe.trainer

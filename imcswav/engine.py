@@ -80,7 +80,7 @@ class Engine:
         for group, own, rate in zip(self.optimizer.param_groups, self._groups, self._rates, strict=True):
             lr = float(own["lr"]) * factor
             group["lr"] = lr if rate is None else rate.fill_(lr)
-        self.lr = float(self._groups[0]["lr"]) * factor
+        self.lr = float(self.optimizer.defaults["lr"]) * factor  # the recipe's; groups may have their own
         seed = mix(self._seed_of_run, STEP, progress.step)
         if self._recorder is None and not self._compiled:
             return seed

@@ -1,7 +1,8 @@
 """Evaluation: assignments and features of whole images, and their scores where ground truth exists.
 
-Protocol: the last epoch's network, on the test split where there is one, else on the training images. Labels
-are used to score and for nothing else: no choice of epoch, model or setting depends on them.
+Protocol: the last epoch's network, on the test split where there is one and it wasn't trained on, else on the training
+images (imcswav/protocol.py says which these are). Labels are used to score and for nothing else: no choice of epoch,
+model or setting depends on them.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,13 +37,18 @@ NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
-    """Image files under ``root`` by extension, sorted by relative path, without hidden files and folders.
+    """Image files under ``root``, as ``find_files`` gives them."""
+    return find_files(root, channels)[0]
+
+
+def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Path], list[Path]]:
+    """Image files under ``root`` by extension, and all others; sorted by path, without hidden files and folders.
 
     Links are followed; a folder is read once, however many links lead to it. Raises DataError when ``root``
     or a folder below it can't be listed.
     """
     wanted = _formats().keys() if channels in (1, 3) else {".npy"}
-    found: list[Path] = []
+    found: dict[bool, list[Path]] = {True: [], False: []}
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
@@ -51,12 +57,10 @@ def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(folder, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in wanted
-        ]
-    return sorted(found, key=Path.as_posix)
+        for name in files:
+            if not name.startswith("."):
+                found[os.path.splitext(name)[1].lower() in wanted].append(Path(folder, name))
+    return sorted(found[True], key=Path.as_posix), sorted(found[False], key=Path.as_posix)
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -65,7 +69,7 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def decode(source: Any, *, size: int | None, channels: int | None = 3, resize: Resize = "crop") -> Tensor:
-    """One image as uint8 (C, size, size): a path, a PIL image, or an array (H, W), (H, W, C) or (C, H, W).
+    """One image as uint8 (C, size, size): a path, a file's bytes, a PIL image, or an array (C, H, W) or (H, W[, C]).
 
     ``size=None`` keeps the shape; ``channels=None`` keeps an array's channels and makes all else RGB.
     Raises DataError naming the source and what is wrong with it.
@@ -86,13 +90,7 @@ def decode_many(
 
     Raises DataError only when the images don't fit into this machine's memory.
     """
-    need, have = len(paths) * channels * size * size, physical_memory()
-    if need > have:
-        raise DataError(
-            f"{len(paths)} images of {channels}×{size}×{size} need {need / 1e9:.1f} GB of memory and this "
-            f"machine has {have / 1e9:.1f}; use fewer (limit) or smaller (size) ones."
-        )
-    images_NCHW = torch.empty(len(paths), channels, size, size, dtype=torch.uint8)
+    images_NCHW = empty_images(len(paths), channels, size)
 
     def read(index: int) -> str:
         image = try_decode(paths[index], size=size, channels=channels, resize=resize)
@@ -109,10 +107,21 @@ def decode_many(
     return images_NCHW[kept] if skipped else images_NCHW, kept, skipped
 
 
-def try_decode(path: str | os.PathLike[str], *, size: int, channels: int, resize: Resize) -> Tensor | str:
+def empty_images(count: int, channels: int, size: int) -> Tensor:
+    """Room for images, uint8 (count, channels, size, size); raises DataError when the machine hasn't the memory."""
+    need, have = count * channels * size * size, physical_memory()
+    if need > have:
+        raise DataError(
+            f"{count} images of {channels}×{size}×{size} need {need / 1e9:.1f} GB of memory and this "
+            f"machine has {have / 1e9:.1f}; use fewer (limit) or smaller (size) ones."
+        )
+    return torch.empty(count, channels, size, size, dtype=torch.uint8)
+
+
+def try_decode(source: Any, *, size: int, channels: int, resize: Resize) -> Tensor | str:
     """One image as ``decode`` gives it, or, as half a sentence, why it can't be used."""
     try:
-        return _decode(path, size, channels, resize)
+        return _decode(source, size, channels, resize)
     except Exception as error:  # as in decode
         return _reason(error)
 
@@ -145,12 +154,13 @@ def to_images(images: Any, *, size: int | None = None, channels: int | None = No
     return torch.cat([fit(chunk, side, resize) for chunk in torch.split(batch_NCHW, 1024)])
 
 
-def shorter_side(path: Path) -> int | None:
-    """Pixels of an image's shorter side, from its header alone; None when it can't be read."""
+def shorter_side(source: Path | bytes) -> int | None:
+    """Pixels of an image's shorter side, from the header of a file or its bytes; None when it can't be read."""
+    suffix = "" if isinstance(source, bytes) else source.suffix.lower()
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return min(_open(file, path.suffix.lower(), None).size)
+            return min(_open(file, suffix, None).size)
     except Exception:  # as in decode; the file is named later, when it is to be decoded
         return None
 
@@ -165,6 +175,8 @@ def physical_memory() -> float:
 def _decode(source: Any, size: int | None, channels: int | None, resize: Resize) -> Tensor:
     if isinstance(source, str | os.PathLike):
         image_CHW = _read(Path(source), size, channels)
+    elif isinstance(source, bytes):
+        image_CHW = _from_pil(_open(BytesIO(source), "", size), channels or 3)
     elif isinstance(source, Image.Image):
         image_CHW = _from_pil(source, channels or 3)
     elif isinstance(source, np.ndarray | Tensor):

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from imcswav.component import Component
+
+PART = "x-part"
+"""Key that marks, in a JSON schema, where a component's table stands; its value is the kind."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,16 @@ class Part:
         return core_schema.no_info_plain_validator_function(
             self.validate, serialization=core_schema.plain_serializer_function_ser_schema(dump_part)
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A name, or a table with one; ``imcswav.schema`` puts every component's settings in its place."""
+        from imcswav.plugins import registry
+
+        names = {"enum": registry().names(self.kind)}
+        table = {"type": "object", "properties": {"name": names}, "required": ["name"]}
+        return {"anyOf": [names, table], PART: self.kind}
 
     def validate(self, value: Any) -> Component.Config:
         """Turn a table, a bare name or a ready Config into the Config of the component it names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
 
 def plot_curves(path: Path, metrics: Path) -> None:
     """Losses and scores over steps, from ``metrics.jsonl``."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
+    rows = _rows(metrics)
     names = sorted({key for row in rows for key in row} - {"step", "epoch", "lr", "seconds", "images_per_second"})
     groups = [[name for name in names if not name.startswith("eval/")], [n for n in names if n.startswith("eval/")]]
     groups = [group for group in groups if group] or [[]]
@@ -69,6 +69,34 @@ def plot_curves(path: Path, metrics: Path) -> None:
         if group:
             axes.legend(fontsize=8)
     _write_figure(figure, path)
+
+
+def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
+    """A panel for the loss and for each score, with a line a run; ``metrics`` has ``metrics.jsonl`` by run."""
+    runs = {name: _rows(file) for name, file in metrics.items()}
+    scores = {key for rows in runs.values() for row in rows for key in row if key.startswith("eval/")}
+    panels = ["loss", *sorted(scores)]
+    columns = min(len(panels), 3)
+    height = -(-len(panels) // columns)
+    figure, all_axes = _figure(5.0 * columns, 3.2 * height + 0.25 * len(runs), columns, height)
+    flat = np.atleast_1d(all_axes).ravel()
+    for panel, axes in zip(panels, flat, strict=False):
+        for name, rows in runs.items():
+            points = [(row["step"], row[panel]) for row in rows if panel in row]
+            axes.plot(*(zip(*points, strict=True) if points else ([], [])), label=name, marker="o", markersize=2)
+        axes.set_xlabel("step")
+        axes.set_title(panel.removeprefix("eval/"))
+    for axes in flat[len(panels) :]:
+        axes.remove()
+    handles, labels = flat[0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    _write_figure(figure, path)
+
+
+def _rows(metrics: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
 
 
 def plot_clusters(path: Path, assigned: Assigned, clusters: int) -> None:

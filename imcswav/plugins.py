@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import Literal
 
 import pluggy
 
@@ -34,14 +35,49 @@ class Hooks:
         """Return the component classes this module offers."""
 
 
+State = Literal["loaded", "broken", "clashing", "disabled", "not installed"]
+
+
+@dataclass
+class Plugin:
+    """An entry point of another package and what became of it; ``reason`` says why it isn't loaded."""
+
+    name: str
+    """Of the entry point."""
+    module: str = ""
+    package: str = ""
+    version: str = ""
+    state: State = "loaded"
+    reason: str = ""
+    classes: list[type[Component]] = field(default_factory=list)
+    """What it offers, where it is loaded."""
+
+    @property
+    def origin(self) -> str:
+        """Package and version, or the module where no package is known."""
+        return f"{self.package} {self.version}" if self.package else self.module or self.name
+
+    @property
+    def problem(self) -> str:
+        """A sentence on why it can't be used though it is wanted; empty when nothing is wrong."""
+        if self.state == "not installed":
+            return f"Plugin {self.name}, named in IMCSWAV_PLUGINS, is not installed."
+        return f"Plugin {self.origin} can't be loaded: {self.reason}." if self.state == "broken" else ""
+
+
 @dataclass
 class Registry:
     """Component classes by kind and name, each with the package it came from."""
 
     classes: dict[tuple[str, str], type[Component]] = field(default_factory=dict)
     origins: dict[tuple[str, str], str] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-    """One sentence for each plugin that could not be loaded."""
+    plugins: list[Plugin] = field(default_factory=list)
+    """Every other package that offers components, loaded or not."""
+
+    @property
+    def broken(self) -> list[str]:
+        """One sentence for each plugin that could not be loaded."""
+        return [plugin.problem for plugin in self.plugins if plugin.problem]
 
     def add(self, cls: type[Component], origin: str) -> None:
         """Register one class.
@@ -85,24 +121,62 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 @cache
 def registry() -> Registry:
-    """The registry of this process: built-ins, then the entry points that IMCSWAV_PLUGINS allows."""
+    """The registry of this process: built-ins, then the entry points that IMCSWAV_PLUGINS allows.
+
+    Raises PluginError when two packages offer one name: silently preferring one of them would change results.
+    """
+    found = discover()
+    for plugin in found.plugins:
+        if plugin.state == "clashing":
+            raise PluginError(plugin.reason)
+    return found
+
+
+def discover() -> Registry:
+    """What ``registry`` holds, also when packages clash: of a name that is taken the first owner keeps it."""
     found = Registry()
     manager = pluggy.PluginManager("imcswav")
     manager.add_hookspecs(Hooks)
     for module in _builtin_modules():
         for cls in _offered(manager, module, "imcswav"):
             found.add(cls, "imcswav")
-    for entry in _allowed(list(entry_points(group="imcswav")), found.broken):
-        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        try:
-            offered = _offered(manager, entry.load(), origin)
-        except (Exception, SystemExit) as error:  # a stranger's module must not stop the other commands
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            found.broken.append(f"Plugin {origin} can't be loaded: {reason.rstrip('.')}.")
-            continue
-        for cls in offered:
-            found.add(cls, origin)  # a clash raises: silently preferring one of two would change results
+    entries = sorted(entry_points(group="imcswav"), key=lambda entry: entry.name)
+    wanted = _wanted()
+    for entry in entries:
+        plugin = _described(entry)
+        found.plugins.append(plugin)
+        if wanted is None or wanted & {plugin.name, plugin.package}:
+            _load(plugin, entry, found, manager)
+        else:
+            plugin.state, plugin.reason = "disabled", f"IMCSWAV_PLUGINS leaves {plugin.origin} out."
+    known = {name for plugin in found.plugins for name in (plugin.name, plugin.package)}
+    found.plugins += [Plugin(name, state="not installed") for name in sorted((wanted or set()) - known)]
     return found
+
+
+def _load(plugin: Plugin, entry: EntryPoint, found: Registry, manager: pluggy.PluginManager) -> None:
+    try:
+        plugin.classes = list(_offered(manager, entry.load(), plugin.origin))
+    except (Exception, SystemExit) as error:  # a stranger's module must not stop the other commands
+        plugin.state = "broken"
+        plugin.reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        return
+    try:
+        for cls in plugin.classes:
+            found.add(cls, plugin.origin)
+    except PluginError as clash:
+        plugin.state, plugin.reason = "clashing", str(clash)
+
+
+def _described(entry: EntryPoint) -> Plugin:
+    package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+    return Plugin(entry.name, entry.value.partition(":")[0].strip(), package, version)
+
+
+def _wanted() -> set[str] | None:
+    """IMCSWAV_PLUGINS: unset (None) = all, empty = none, else entry-point or package names with commas."""
+    named = os.environ.get("IMCSWAV_PLUGINS")
+    return None if named is None else {name.strip() for name in named.split(",")} - {""}
 
 
 def _offered(manager: pluggy.PluginManager, module: ModuleType, origin: str) -> Registry:
@@ -128,19 +202,3 @@ def _builtin_modules() -> Iterator[ModuleType]:
             module = importlib.import_module(f"{package.__name__}.{info.name}")
             if hasattr(module, "imcswav_components"):
                 yield module
-
-
-def _allowed(entries: list[EntryPoint], broken: list[str]) -> list[EntryPoint]:
-    """IMCSWAV_PLUGINS: unset = all, empty = none, else entry-point or package names with commas.
-
-    A name that nothing installed answers to is added to ``broken``.
-    """
-    entries = sorted(entries, key=lambda entry: entry.name)
-    wanted = os.environ.get("IMCSWAV_PLUGINS")
-    if wanted is None:
-        return entries
-    names = {name.strip() for name in wanted.split(",")} - {""}
-    known = {entry: {entry.name, *([entry.dist.name] if entry.dist else [])} for entry in entries}
-    absent = sorted(names.difference(*known.values()))
-    broken += [f"Plugin {name}, named in IMCSWAV_PLUGINS, is not installed." for name in absent]
-    return [entry for entry in entries if known[entry] & names]

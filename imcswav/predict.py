@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from imcswav.errors import DataError, RunError
 from imcswav.files import write_csv
@@ -27,13 +30,43 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
 
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """
+    skipped_file = free(out)
+    model = Model.load(run, device)
+    decoded, names, skipped = read_files(model, images)
+    probabilities = model.assign(model.embed(decoded))
+    rows = [(name, int(row.argmax()), f"{row.max():.4f}") for name, row in zip(names, probabilities, strict=True)]
+    with writing(out):
+        write_csv(out, ("image", "cluster", "confidence"), rows)
+        if skipped:
+            write_csv(skipped_file, ("image", "reason"), skipped)
+    return Predicted(len(rows), out, skipped, skipped_file)
+
+
+def free(out: Path) -> Path:
+    """The file for what could not be read, ``NAME.skipped.csv``; raises RunError when it or ``out`` can't be made."""
     skipped_file = out.with_suffix(".skipped.csv")
     for path in (out, skipped_file):
         if path.exists():
             raise RunError(f"{path} exists and is not overwritten; give another --out.")
     if not out.parent.is_dir():
         raise RunError(f"The folder {out.parent} for --out does not exist; make it first.")
-    model = Model.load(run, device)
+    return skipped_file
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Make one sentence of what goes wrong with the disk."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
+
+
+def read_files(model: Model, images: Sequence[Path]) -> tuple[Tensor, list[str], Sequence[tuple[str, str]]]:
+    """Decoded images (N, C, H, W) of files and folders, their paths as given, and (path, reason) of unreadable ones.
+
+    Raises DataError when a path doesn't exist or no image can be read.
+    """
     facts = model.facts
     paths = _expand(images, facts.channels)
     decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
@@ -41,17 +74,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
         raise DataError(
             f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}."
         )
-    probabilities = model.assign(model.embed(decoded))
-    rows = [
-        (printable(paths[i]), int(row.argmax()), f"{row.max():.4f}") for i, row in zip(kept, probabilities, strict=True)
-    ]
-    try:
-        write_csv(out, ("image", "cluster", "confidence"), rows)
-        if skipped:
-            write_csv(skipped_file, ("image", "reason"), skipped)
-    except OSError as error:
-        raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
-    return Predicted(len(rows), out, skipped, skipped_file)
+    return decoded, [printable(paths[index]) for index in kept], skipped
 
 
 def _expand(images: Sequence[Path], channels: int) -> list[Path]:

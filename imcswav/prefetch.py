@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -65,6 +66,7 @@ class Fetched(ABC):
         pool = ThreadPoolExecutor(self.workers, THREAD_NAME)
         copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
+        ending = sys.is_finalizing  # this module's own names may be gone by then
         try:
             for index in indices:
                 waiting.append(self._submit(pool, index))
@@ -73,7 +75,8 @@ class Fetched(ABC):
             while waiting:
                 yield self._deliver(*waiting.popleft(), copies)
         finally:
-            pool.shutdown(cancel_futures=True)
+            if not ending():  # at the interpreter's end its threads are gone, and so is what shutdown would call
+                pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, rows: Tensor) -> tuple[Tensor, list[Future[None]]]:
         shape = (len(rows), *self.shape[1:])

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from imcswav.component import Component, Settings
 from imcswav.part import Part, without_none
+from imcswav.seed_numbers import seed_numbers
 
 DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "checkpoint", "evaluate")
 DEFAULT_LEARNER = "multiview"
@@ -65,10 +66,56 @@ class PredictSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """How assignments are scored where ground truth exists. Labels are read here and nowhere else."""
+    """What is trained on, and how assignments are scored where ground truth exists: labels are read here only."""
+
+    train_on: Literal["train", "train+test"] = "train"
+    """The protocol. "train" trains on the training split and scores the test split (the training split where it is the
+    only one); "train+test" trains on both splits together and scores every one of these images, as much of the
+    literature does. Figures of the two can't be compared."""
 
     metrics: list[Annotated[Component.Config, Part("metric")]] = ["acc", "nmi", "ari", "knn"]  # type: ignore[list-item]
     """Figures of the log and the summary."""
+
+
+class Expected(Settings):
+    """Figures that others, or an earlier version, got with a recipe: what `imcswav reproduce` compares with.
+
+    They say nothing about how to run and change nothing in a run. A recipe doesn't inherit them by ``extends``.
+    """
+
+    acc: float | None = Field(None, ge=0, le=1)
+    """Mean accuracy over the runs behind the figure, between 0 and 1."""
+    nmi: float | None = Field(None, ge=0, le=1)
+    """Mean normalised mutual information."""
+    ari: float | None = Field(None, ge=-1, le=1)
+    """Mean adjusted Rand index."""
+    std: float = Field(0.0, ge=0, le=1)
+    """Sample standard deviation of the accuracy over those runs."""
+    nmi_std: float | None = Field(None, ge=0, le=1)
+    """That of nmi; unset: as ``std``."""
+    ari_std: float | None = Field(None, ge=0, le=1)
+    """That of ari; unset: as ``std``."""
+    runs: int = Field(1, ge=1)
+    """Number of runs behind the figures."""
+    seeds: str | None = None
+    """Seeds that `imcswav reproduce` runs, such as "0-4"; unset: the recipe's own."""
+    tolerance: float = Field(0.01, ge=0, le=1)
+    """A mean may always fall short by this much: machines and library versions differ."""
+
+    @model_validator(mode="after")
+    def _has_figures(self) -> Self:
+        if not self.figures():
+            raise ValueError("names no figure: give acc, nmi or ari")
+        if self.seeds is not None:
+            seed_numbers(self.seeds)
+        return self
+
+    def figures(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation of each figure that is given, by the metric's name."""
+        known = {"acc": (self.acc, None), "nmi": (self.nmi, self.nmi_std), "ari": (self.ari, self.ari_std)}
+        return {
+            name: (mean, self.std if std is None else std) for name, (mean, std) in known.items() if mean is not None
+        }
 
 
 class Recipe(Settings):
@@ -81,14 +128,23 @@ class Recipe(Settings):
     clusters: int = Field(ge=2)
     """K, the number of clusters."""
     data: Annotated[Component.Config, Part("data")]
-    learner: Annotated[Component.Config, Part("learner")]
+    """Where the images come from."""
+    learner: Annotated[Component.Config, Part("learner")] = DEFAULT_LEARNER  # type: ignore[assignment]
+    """The network and its training step. Its settings may stand at the top level."""
     optimizer: Annotated[Component.Config, Part("optimizer")]
+    """Moves the weights."""
     schedule: Annotated[Component.Config, Part("schedule")] = "constant"  # type: ignore[assignment]
+    """Factor on the learning rate in the course of the training."""
     clusterer: Annotated[Component.Config, Part("clusterer")] | None = None
     """Fitted on the features after training; its clusters then are the run's. Unset: the learner's own."""
     trainer: TrainerSettings = TrainerSettings()
+    """How long and on what to train."""
     predict: PredictSettings = PredictSettings()
+    """How whole images are assigned."""
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    """How assignments are scored."""
+    expected: Expected | None = None
+    """Figures to compare with; of this file only, and without influence on the run."""
     callbacks: dict[str, Annotated[Component.Config, Part("callback")]] = Field(default_factory=dict)
     """By name; the usual five are there unless ``enabled = false``."""
 
@@ -111,8 +167,9 @@ class Recipe(Settings):
         return own
 
     def resolved(self) -> Self:
-        """The recipe with absolute paths to its data."""
-        return self.model_copy(update={"data": self.data.resolved()})  # type: ignore[attr-defined]
+        """The recipe with absolute paths to its data and its starting weights."""
+        parts = {"data": self.data.resolved(), "learner": self.learner.resolved()}  # type: ignore[attr-defined]
+        return self.model_copy(update=parts)
 
     def tables(self) -> dict[str, Any]:
         """The recipe as TOML tables, every default spelled out; loading them gives an equal recipe."""

@@ -140,7 +140,8 @@ def _as_text(changes: list[Override], error: ValidationError, tables: Any) -> li
 def _combined(layers: list[Layer], changes: list[Override]) -> tuple[dict[str, Any], list[Problem]]:
     tables: dict[str, Any] = {}
     for layer in reversed(layers):
-        own = {key: value for key, value in layer.tables.items() if key != "extends"}
+        left_out = {"extends"} if layer is layers[0] else {"extends", "expected"}  # figures are of one file's settings
+        own = {key: value for key, value in layer.tables.items() if key not in left_out}
         tables = merge(tables, gather(own))
     tables = unaliased(tables)
     return tables, apply(tables, changes)

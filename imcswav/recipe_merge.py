@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imcswav.component import FOLDERS
 from imcswav.errors import Problem
 from imcswav.recipe import DEFAULT_LEARNER, Recipe
 from imcswav.recipe_errors import Path, dotted, plain, short, shown
@@ -27,15 +28,16 @@ class Override:
 
     @property
     def depth(self) -> int:
-        """How deep the table stands that is changed; a new name changes the table it is in."""
-        return len(self.path) - (self.path[-1] == "name" and len(self.path) > 1)
+        """How deep the table stands that is changed; a new name, or hinge, changes the table it is in."""
+        return len(self.path) - (self.path[-1] in _turning() and len(self.path) > 1)
 
 
 def merge(base: Any, new: Any, path: Path = ()) -> Any:
     """``new`` on top of ``base``: tables merge, all else replaces.
 
     A table whose name differs is another component, so nothing of ``base`` is kept. The recipe's own name is
-    no such name. A bare name stands for a table with that name.
+    no such name. A bare name stands for a table with that name. What stays under another hinge (a backbone's
+    ``model``) is the component's to say.
     """
     if isinstance(base, str) and isinstance(new, dict):
         base = {"name": base}
@@ -45,12 +47,29 @@ def merge(base: Any, new: Any, path: Path = ()) -> Any:
         return new
     if path and "name" in new and _named(base, path) not in (None, new["name"]):
         return new
+    base = _inherited(base, new, path)
     return base | {key: merge(base[key], value, (*path, key)) if key in base else value for key, value in new.items()}
 
 
 def _named(table: dict[str, Any], path: Path) -> Any:
     implied = DEFAULT_LEARNER if path == ("learner",) else path[-1] if path[0] == "callbacks" else None
     return table.get("name", implied if path[0] == "learner" or len(path) == 2 else None)
+
+
+def _inherited(base: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, Any]:
+    from imcswav.plugins import registry
+
+    name = base.get("name", new.get("name"))
+    for cls in registry() if name else ():
+        if cls.name == name and cls.Config.hinge in new and {cls.kind, FOLDERS[cls.kind]} & set(path):
+            return cls.Config.inherit(base, new)
+    return base
+
+
+def _turning() -> set[str | None]:
+    from imcswav.plugins import registry
+
+    return {"name", *(cls.Config.hinge for cls in registry())}
 
 
 def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
@@ -124,11 +143,10 @@ def _apply(tables: dict[str, Any], override: Override) -> Problem | None:
 
 
 def _put(at: Any, key: str | int, old: Any, override: Override) -> None:
-    parent = override.path[:-1]
-    if key == "name" and parent and override.value is not _REMOVED:
-        renamed = merge(dict(at), {"name": override.value}, parent)
+    if isinstance(at, dict) and not (key == "name" and override.value is _REMOVED):
+        merged = merge(dict(at), {key: override.value}, override.path[:-1])
         at.clear()
-        at.update(renamed)
+        at.update(merged)
     else:
         at[key] = merge(old, override.value, override.path)
 

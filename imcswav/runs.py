@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from imcswav.recipe import Recipe
 from imcswav.recipe_files import dump_recipe, load_recipe
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
+SOURCE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class RunFolder:
 
         Raises RunError when ``out`` exists and isn't empty, or can't be written.
         """
-        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        path = Path(out) if out is not None else Path("runs") / recipe.name / unique
+        path = Path(out) if out is not None else new_folder(recipe.name)
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
@@ -71,7 +72,7 @@ class RunFolder:
             if (
                 not run.finished
                 and any(run.checkpoints.glob("step-*.pt"))
-                and _essence(run.recipe()) == _essence(recipe.resolved())
+                and same_but_for_place(run.recipe(), recipe.resolved())
             ):
                 return run
         raise RunError(
@@ -116,9 +117,30 @@ class RunFolder:
         self.write_text(name, json.dumps(value, indent=2) + "\n")
 
 
+def new_folder(name: str) -> Path:
+    """``runs/<name>/<time>-<short id>``, not made yet."""
+    return Path("runs") / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def figures(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """The scores of a summary, by name: the recipe's metrics, then reference figures; None where there are no labels.
+
+    Raises RunError for a summary that no run wrote.
+    """
+    names = list(summary)
+    if not {"recipe", "clusters"} <= set(names):
+        raise RunError("A summary.json holds no figures of a run; was it changed by hand?")
+    return {name: summary[name] for name in names[names.index("recipe") + 1 : names.index("clusters")]}
+
+
+def same_but_for_place(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes ask for the same result, however loudly and on whatever device."""
+    return _essence(one) == _essence(other)
+
+
 def _essence(recipe: Recipe) -> Recipe:
     same = recipe.trainer.model_copy(update={"device": "auto", "threads": None, "log_every": 1})
-    return recipe.model_copy(update={"trainer": same})
+    return recipe.model_copy(update={"trainer": same, "expected": None})
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -138,7 +160,7 @@ def environment(seed: int) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "gpus": gpus,
         "cuda": torch.version.cuda,
-        "git_commit": _git_commit(),
+        **_source(),
         "command": sys.argv,
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -161,12 +183,19 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _git_commit() -> str | None:
+def _source() -> dict[str, Any]:
+    """The commit of the package's own repository, and whether its files differ from it; null where there is none.
+
+    An installed package may lie inside somebody else's repository: only one that tracks its files counts.
+    """
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") else None
+    changes = _git("status", "--porcelain", "--", ".") if commit else None
+    return {"git_commit": commit or None, "git_dirty": None if changes is None else bool(changes)}
+
+
+def _git(*words: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False,
-        )  # fmt: skip
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, cwd=SOURCE, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None

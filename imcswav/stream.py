@@ -13,7 +13,9 @@ import bisect
 import copy
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -24,9 +26,9 @@ from torch import Tensor
 from imcswav.data import mix
 from imcswav.decoded_cache import FORMAT, Array, DecodedCache, digest
 from imcswav.errors import DataError
-from imcswav.images import printable, try_decode
+from imcswav.images import empty_images, printable, try_decode
 from imcswav.pixels import Resize
-from imcswav.prefetch import Fetched
+from imcswav.prefetch import THREAD_NAME, Fetched
 
 ATTEMPTS = 100
 """Files tried in an unreadable one's place."""
@@ -70,6 +72,21 @@ class Streamed(Fetched):
         """From the cache, else from the file; raises DataError when nothing readable is found in its place."""
         for row, pixels in zip(self.rows[rows.numpy()].tolist(), out.numpy(), strict=True):
             self._read(row, pixels)
+
+    def decoded(self) -> tuple[Tensor, list[int]]:
+        """All images that can be read, in memory, and their numbers; raises DataError when there isn't the memory."""
+        count = len(self.paths)
+        images_NCHW = empty_images(count, self.shape[1], self.shape[2])
+        pixels = images_NCHW.numpy()
+
+        def read(start: int) -> list[int]:
+            rows = range(start, min(start + self.chunk, count))
+            return [row for row in rows if self._read_file(row, pixels[row])]
+
+        with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1), THREAD_NAME) as pool:
+            warnings.filterwarnings("ignore", module="PIL")  # harmless, or the file is listed
+            kept = [row for rows in pool.map(read, range(0, count, self.chunk)) for row in rows]
+        return images_NCHW if len(kept) == count else images_NCHW[kept], kept
 
     def readable(self) -> Array:
         """Numbers of the images that can be read; meets those that were not met yet, and so fills the cache."""

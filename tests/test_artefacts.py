@@ -12,7 +12,7 @@ from imcswav.model import Model
 SUMMARY = (
     "recipe", "acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc", "clusters", "clusters_used", "epochs",
     "steps", "seconds", "cpu_seconds", "images_per_second", "seed", "bn_statistics", "scored_on", "trained_on",
-    "device", "precision",
+    "protocol", "device", "precision",
 )  # fmt: skip
 
 

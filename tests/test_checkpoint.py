@@ -221,3 +221,14 @@ def test_a_state_on_cuda_is_copied_before_it_changes(tmp_path, gate):
     gate.set()
     writer.wait()
     assert torch.equal(checkpoint.load_latest(tmp_path)["weights"], torch.arange(10_000_000))
+
+
+def test_ctrl_c_before_the_thread_is_there_loses_no_checkpoint(tmp_path, monkeypatch):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    writer = CheckpointWriter(tmp_path, CPU)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), writer:
+        writer.save({"x": torch.ones(2)}, 5)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000005.pt"]

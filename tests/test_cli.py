@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -91,7 +92,8 @@ def test_help_loads_neither_torch_nor_timm(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "heavy [] 0" in done.stdout
-    for command in ("run", "resume", "check", "list", "show", "evaluate", "predict"):
+    commands = ("run", "resume", "reproduce", "check", "list", "show", "evaluate", "predict", "features", "compare")
+    for command in commands:
         assert command in done.stdout
 
 
@@ -172,6 +174,41 @@ def test_run_resume_finds_the_latest_unfinished_run(recipe, tmp_path, capsys, mo
     assert (run / "summary.json").is_file()
 
 
+def test_seeds_reproduce_and_compare(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, "run", recipe, "--seeds", "0-1", "--out", "seeds")
+    assert code == 0, err
+    assert re.search(r"ACC \d+\.\d ± \d+\.\d \(n = 2\)", out)
+    assert "sample standard deviation" in out
+    assert "Seed 1 (2 of 2)" in err
+    code, out, _ = call(capsys, "resume", "seeds")
+    assert code == 0
+    assert "(n = 2)" in out
+    words = ("reproduce", recipe, "--resume", "--out", "seeds", "--seeds", "0-1", "--set")
+    code, out, err = call(capsys, *words, "expected.acc=0.01")
+    assert (code, "Reproduced." in out, "pass (above)" in out) == (0, True, True), err
+    code, out, _ = call(capsys, *words, "expected.acc=0.999")
+    assert code == 3
+    assert "Not reproduced." in out
+    assert "max(tolerance, 3 · std · sqrt(1 / runs + 1 / n))" in " ".join(out.split())
+    code, out, _ = call(capsys, "compare", "seeds", "--plot", "curves.png", "--json", "all.json")
+    assert code == 0
+    for text in ("seed", "1 and 2", "1,797", "Written: curves.png", "Written: all.json"):
+        assert text in out
+    assert call(capsys, "compare", "seeds", "--plot", "curves.png")[0] == 2
+
+
+def test_features(finished, tmp_path, capsys):
+    run, _ = finished
+    Image.fromarray(np.zeros((20, 30), dtype=np.uint8)).save(tmp_path / "a.png")
+    words = ("features", run, tmp_path / "a.png", "--out", tmp_path / "f.npz")
+    code, out, _ = call(capsys, *words)
+    assert code == 0
+    assert "1 features written" in out
+    assert np.load(tmp_path / "f.npz")["features"].shape == (1, 8)
+    assert call(capsys, *words)[0] == 2
+
+
 def test_five_mistakes_are_named_at_once(tmp_path):
     (tmp_path / "broken.toml").write_text(MISTAKES)
     done = imcswav("check", "broken.toml", cwd=tmp_path)
@@ -229,7 +266,7 @@ def test_a_crop_too_small_for_its_backbone_is_found_before_building(tmp_path, ca
     words = ("--set", change, "--set", "backbone.model=vgg11", "--set", "backbone.stem=imagenet")
     code, _, err = call(capsys, "check", "imc_swav_cifar10", *words, "--set", "backbone.arguments=null")
     assert code == 2
-    assert "vgg11 can't take images of 2 × 2 px" in err
+    assert "vgg11 can't take images of 2 × 2 or 28 × 28 px, the smallest size that fits is 32" in err
 
 
 @pytest.mark.parametrize(
@@ -252,6 +289,13 @@ def test_a_crop_too_small_for_its_backbone_is_found_before_building(tmp_path, ca
         (("show", "loss", "swaw"), "Did you mean 'swav'?"),
         (("show", "los", "swav"), "Did you mean 'loss'?"),
         (("list", "los"), "Did you mean 'loss'?"),
+        (("run", "digits", "--seeds", "few"), "--seeds: seeds are written like"),
+        (("run", "digits", "--seeds", "0-1", "--seed", "3"), "can't go together"),
+        (("run", "digits", "--seeds", "0-1", "--out", "FULL"), "nothing is overwritten"),
+        (("run", "digits", "--seeds", "0-1", "--resume"), "no series of seeds"),
+        (("reproduce", "folder_small", "--set", "data.root=ONE"), "nothing to compare with"),
+        (("compare", "EMPTY", "ONE"), "no run folder"),
+        (("features", "EMPTY", "ONE"), "no readable model"),
         (("run",), "Missing argument"),
         (("fly",), "No such command"),
     ],
@@ -300,6 +344,20 @@ def test_list_and_show(capsys):
     assert code == 0
     for text in ("epsilon", "0.05", "> 0", "1306.0895", "imcswav"):
         assert text in out
+
+
+def test_list_filters_names_and_what_settings_choose_from(capsys):
+    code, out, _ = call(capsys, "list", "backbone", "--filter", "convnext_a*")
+    assert code == 0
+    assert "backbone timm, model:" in out
+    assert "convnext_atto" in out.split()
+    assert "small_resnet" not in out
+    code, out, _ = call(capsys, "list", "solver", "--filter", "sink*")
+    assert (code, "sinkhorn" in out, "uniform" in out) == (0, True, False)
+    assert call(capsys, "list", "recipe", "--filter", "*_vit")[1].split() == ["imc_swav_cifar10_vit"]
+    code, _, err = call(capsys, "list", "loss", "--filter", "vit*")
+    assert code == 2
+    assert "No loss is called like 'vit*'" in err
 
 
 def test_show_knows_the_tables_that_no_component_owns(capsys):

@@ -148,7 +148,7 @@ def test_a_checkpointed_backbone_is_not_compiled():
 def test_sgd_goes_on_when_the_prototypes_are_freed(momentum):
     model, twin = learner(heads=frozen_heads(3)), learner(heads=frozen_heads(3))
     ours, plain = engine(model), engine(twin)
-    ours.optimizer = SGD.create(lr=0.05, momentum=momentum).make(list(model.parameters()))
+    ours.optimizer = SGD.create(lr=0.05, momentum=momentum).make(model.trainable())
     plain.optimizer = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=momentum, fused=False, foreach=False)
     for one in (ours, plain):
         one._groups[0]["lr"] = 0.05
@@ -199,7 +199,7 @@ def test_memory_format_follows_the_batch_norm(tiny, batch_norm, wanted):
 def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision):
     def run(**trainer):
         model = learner(heads=frozen_heads()).to("cuda").train()
-        optimizer = Adam.create(lr=0.01).make([p for p in model.parameters() if p.requires_grad])
+        optimizer = Adam.create(lr=0.01).make(model.trainable())
         one = Engine(
             learner=model, optimizer=optimizer, schedule=Cosine.create(), device=torch.device("cuda"), seed=5,
             settings=TrainerSettings(precision=precision, **trainer),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imcswav import images
 from imcswav.errors import DataError
-from imcswav.images import decode, decode_many, find_images, to_images
+from imcswav.images import decode, decode_many, find_files, find_images, shorter_side, to_images
 from imcswav.pixels import fit
 
 
@@ -313,3 +313,22 @@ def test_names_that_are_no_utf8_can_be_written(tmp_path: Path) -> None:
     skipped = decode_many(find_images(tmp_path), size=8)[2]
     assert skipped == [((tmp_path / "caf").as_posix() + r"\xe9.png", "the file is empty")]
     skipped[0][0].encode("utf-8")
+
+
+def test_a_file_s_bytes_are_decoded_as_the_file_is(tmp_path: Path) -> None:
+    for name in ("x.png", "x.jpg", "x.webp"):
+        Image.fromarray(noise(40, 50, 3)).save(tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        for asked in ({"size": 16}, {"size": None}, {"size": 9, "channels": 1, "resize": "pad"}):
+            assert torch.equal(decode(content, **asked), decode(tmp_path / name, **asked))
+        assert shorter_side(content) == shorter_side(tmp_path / name) == 40
+    with pytest.raises(DataError, match=r"The bytes can't be used as an image: it is no image that Pillow reads"):
+        decode(b"broken", size=8)
+    assert shorter_side(b"broken") is None
+
+
+def test_files_that_are_no_images_are_told_apart(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.npy", "notes.txt", "IMG_1", ".hidden"):
+        (tmp_path / name).touch()
+    assert find_files(tmp_path) == ([tmp_path / "b.PNG"], [tmp_path / name for name in ("IMG_1", "a.npy", "notes.txt")])
+    assert find_files(tmp_path, channels=2)[0] == [tmp_path / "a.npy"]

@@ -8,7 +8,7 @@ from imcswav import plugins
 from imcswav.component import KINDS, Component
 from imcswav.errors import PluginError
 from imcswav.losses import Loss
-from imcswav.plugins import FOLDERS, Registry, did_you_mean, registry
+from imcswav.plugins import FOLDERS, Registry, did_you_mean, discover, registry
 
 GOOD = """
     from imcswav.losses import Loss
@@ -123,6 +123,8 @@ def test_the_environment_chooses_plugins(install, monkeypatch, allowed, found):
         monkeypatch.setenv("IMCSWAV_PLUGINS", allowed)
     assert {name for name in "ab" if ("loss", name) in registry().classes} == found
     assert registry().broken == []
+    states = {plugin.package: plugin.state for plugin in registry().plugins}
+    assert states == {f"pkg-{name}": "loaded" if name in found else "disabled" for name in "ab"}
 
 
 def test_a_name_in_the_environment_that_is_not_installed_is_told(install, monkeypatch):
@@ -130,6 +132,23 @@ def test_a_name_in_the_environment_that_is_not_installed_is_told(install, monkey
     monkeypatch.setenv("IMCSWAV_PLUGINS", "pkg-a,pkg-z")
     assert ("loss", "a") in registry().classes
     assert registry().broken == ["Plugin pkg-z, named in IMCSWAV_PLUGINS, is not installed."]
+
+
+def test_what_became_of_each_plugin_is_known(install, monkeypatch):
+    install(a=GOOD.format(name="a"), b="import nothing_such", c=GOOD.format(name="a"), d=GOOD.format(name="d"))
+    monkeypatch.setenv("IMCSWAV_PLUGINS", "pkg-a,pkg-b,pkg-c,pkg-z")
+    found = discover()
+    assert [(plugin.origin, plugin.state) for plugin in found.plugins] == [
+        ("pkg-a 1.2", "loaded"),
+        ("pkg-b 1.2", "broken"),
+        ("pkg-c 1.2", "clashing"),
+        ("pkg-d 1.2", "disabled"),
+        ("pkg-z", "not installed"),
+    ]
+    assert found.origins["loss", "a"] == "pkg-a 1.2"
+    assert [cls.name for cls in found.plugins[0].classes] == ["a"]
+    assert found.plugins[2].reason.startswith("Two packages offer the loss 'a': pkg-a 1.2 and pkg-c 1.2;")
+    assert len(found.broken) == 2
 
 
 def test_an_entry_point_without_a_distribution_is_called_by_its_value(install, monkeypatch):

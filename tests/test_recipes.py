@@ -14,21 +14,23 @@ from imcswav.data.array import ArrayData
 from imcswav.recipe_files import dump_recipe, load_recipe, recipe_names
 from imcswav.step import Progress
 
-IMAGES = 40
+IMAGES, LARGE_IMAGES = 40, 16
+ON_DISK = ("folder", "folder_small", "imc_swav_tiny_imagenet")
+"""Recipes whose images nobody can fetch."""
 
 
 def test_the_named_recipes_are_shipped():
     assert {
         "digits", "folder", "folder_small", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20",
-        "swav_cifar10",
+        "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10",
     } <= set(recipe_names())  # fmt: skip
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_loads_checks_and_round_trips(name, tmp_path):
-    recipe = load_recipe(name, ["data.root=nowhere"] if name.startswith("folder") else [])
+    recipe = load_recipe(name, ["data.root=nowhere"] if name in ON_DISK else [])
     problems = check_recipe(recipe)
-    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name.startswith("folder") else [])
+    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name in ON_DISK else [])
     (tmp_path / "copy.toml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "copy.toml") == recipe
 
@@ -36,11 +38,16 @@ def test_recipe_loads_checks_and_round_trips(name, tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_trains_two_steps(name, tmp_path):
     recipe = load_recipe(name)
-    facts = recipe.data.facts() if not name.startswith("folder") else None
+    facts = recipe.data.facts() if name not in ON_DISK else None
     channels, size = (facts.channels, facts.size) if facts else (recipe.data.channels, recipe.data.size)
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES, channels, size, size), dtype=np.uint8)
-    data = ArrayData.of(images, labels=np.arange(IMAGES) % recipe.clusters)
-    small = {"trainer.batch_size": 4, "trainer.max_steps": 2, "trainer.threads": 1}
+    count, batch = (IMAGES, 4) if size <= 32 else (LARGE_IMAGES, 2)
+    clusters = min(recipe.clusters, count // 2)  # not more than there are images
+    images = np.random.default_rng(0).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
+    data = ArrayData.of(images, labels=np.arange(count) % clusters)
+    data.train.subsets = {subset: torch.arange(count) % 8 > 0 for subset in (facts.subsets if facts else ())}
+    small = {"trainer.batch_size": batch, "trainer.max_steps": 2, "trainer.threads": 1, "clusters": clusters}
+    if data.train.subsets:
+        small["learner.bank.images"] = 2  # few enough for a loss in these two steps
     result = imcswav.run(name, small, out=tmp_path / "run", data=data, warn=lambda problem: None)
     assert result.summary["steps"] == 2
     assert 0 <= result.summary["acc"] <= 1
@@ -115,10 +122,45 @@ CIFAR100_20 = PUBLISHED | {
     "views.mean": [0.5071, 0.4867, 0.4408],
     "views.std": [0.2675, 0.2565, 0.2761],
 }
+CIFAR100 = CIFAR100_20 | {"clusters": 100, "data.labels": "fine", "trainer.batch_size": 512, "optimizer.lr": 5e-4}
+STL10 = PUBLISHED | {
+    "data.name": "stl10",
+    "data.unlabelled": True,
+    "views.crops": [
+        {"count": 2, "size": 76, "scale": [0.2, 1.0]},
+        {"count": 4, "size": 52, "scale": [0.08, 0.4]},
+    ],
+    "views.mean": [0.43, 0.42, 0.39],
+    "views.std": [0.27, 0.26, 0.27],
+    "backbone.stem": "small_pool",
+    "bank.subset": "labelled",
+    "bank.images": 256,
+    "bank.losses": ["imc"],
+    "bank.idle_steps": True,
+}
+TINY_IMAGENET = PUBLISHED | {
+    "clusters": 200,
+    "data.name": "tiny_imagenet",
+    "views.crops": [
+        {"count": 2, "size": 56, "scale": [0.2, 1.0]},
+        {"count": 4, "size": 36, "scale": [0.08, 0.4]},
+    ],
+    "views.mean": [0.485, 0.456, 0.406],
+    "views.std": [0.229, 0.224, 0.225],
+    "backbone.stem": "small_pool",
+    "trainer.batch_size": 512,
+}
 
 
 @pytest.mark.parametrize(
-    ("name", "published"), [("imc_swav_cifar10", PUBLISHED), ("imc_swav_cifar100_20", CIFAR100_20)]
+    ("name", "published"),
+    [
+        ("imc_swav_cifar10", PUBLISHED),
+        ("imc_swav_cifar100_20", CIFAR100_20),
+        ("imc_swav_cifar100", CIFAR100),
+        ("imc_swav_stl10", STL10),
+        ("imc_swav_tiny_imagenet", TINY_IMAGENET),
+    ],
 )
 def test_published_settings(name, published):
     """The released program's numbers; a slip in one of them would show after hours of training only."""
@@ -129,6 +171,16 @@ def test_published_settings(name, published):
             value = value[int(key) if isinstance(value, list) else key]
         assert value == expected, path
     assert "activation" not in tables["heads"]["projection"]  # unset and without norm: none
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "steps"),
+    [("imc_swav_cifar10", 50_000, 195), ("imc_swav_cifar100", 50_000, 97), ("imc_swav_stl10", 105_000, 410)],
+)
+def test_steps_an_epoch_are_the_published_ones(name, images, steps):
+    recipe = load_recipe(name)
+    assert recipe.data.facts().images == images
+    assert recipe.trainer.steps(images) == 500 * steps
 
 
 def test_learning_rate_follows_the_published_epochs():

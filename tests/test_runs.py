@@ -1,4 +1,6 @@
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -51,7 +53,7 @@ def test_the_environment_says_what_a_figure_needs(recipe, tmp_path):
     assert all(found["packages"].values())
     for key in ("python", "platform", "processor", "cores", "torch_threads", "command", "started"):
         assert found[key], key
-    assert {"gpus", "cuda", "git_commit"} <= set(found)
+    assert {"gpus", "cuda", "git_commit", "git_dirty"} <= set(found)
 
 
 def test_a_package_without_metadata_and_no_git_are_no_obstacle(monkeypatch):
@@ -64,6 +66,34 @@ def test_a_package_without_metadata_and_no_git_are_no_obstacle(monkeypatch):
     assert found["packages"]["no-such-package"] is None
     assert found["packages"]["torch"]
     assert found["git_commit"] is None
+
+
+def git(folder, *words):
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_only_a_repository_that_tracks_the_package_counts(tmp_path, monkeypatch):
+    """A package installed inside somebody else's repository doesn't have that one's commit."""
+    package = tmp_path / "venv" / "imcswav"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / "thesis.txt").touch()
+    git(tmp_path, "init")
+    git(tmp_path, "add", "thesis.txt")
+    git(tmp_path, "commit", "-m", "Thesis")
+    monkeypatch.setattr(runs, "SOURCE", package)
+    found = environment(0)
+    assert (found["git_commit"], found["git_dirty"]) == (None, None)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "Package")
+    (tmp_path / "thesis.txt").write_text("changed")  # outside the package
+    found = environment(0)
+    assert len(found["git_commit"]) == 40
+    assert found["git_dirty"] is False
+    (package / "__init__.py").write_text("changed")
+    assert environment(0)["git_dirty"] is True
 
 
 def place(recipe, name, checkpoint=True, finished=False):

@@ -23,8 +23,12 @@ class Backbone(Component, nn.Module, kind="backbone"):
             """The same settings for loading saved weights: without sources of starting weights."""
             return self
 
+        def resolved(self) -> Self:
+            """The same settings with absolute paths, so that a run's recipe works from every folder."""
+            return self
+
         def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
-            """Problems of square inputs of these sizes, found without downloading or allocating weights."""
+            """Problems of square inputs of these sizes, and of starting weights; nothing is downloaded."""
             return []
 
     features: int
@@ -32,6 +36,13 @@ class Backbone(Component, nn.Module, kind="backbone"):
     def blocks(self) -> list[nn.Module]:
         """The parts of which activation checkpointing recomputes one at a time; none inside another."""
         return [self]
+
+    def depths(self) -> dict[str, int]:
+        """Depth of every parameter by name, 0 nearest to the images, for learning rates that fall from layer to layer.
+
+        Empty where that isn't known.
+        """
+        return {}
 
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """Features (M, F)."""

@@ -52,6 +52,12 @@ class SmallResNet(Backbone, name="small_resnet"):
         """The basic blocks."""
         return [layer for layer in self.layers if isinstance(layer, BasicBlock)]
 
+    def depths(self) -> dict[str, int]:
+        """The first convolution is layer 0, each block one more."""
+        last = len(self.layers) - len(self.blocks()) - 1
+        numbers = {name: int(name.split(".")[1]) for name, _ in self.named_parameters()}
+        return {name: max(number - last, 0) for name, number in numbers.items()}
+
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """Globally averaged features (M, F)."""
         pooled: Tensor = self.layers(images_MCHW).mean(dim=(2, 3))

@@ -6,33 +6,51 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
+from imcswav.backbones._timm_models import (
+    LARGEST,
+    alike,
+    create,
+    dry_run,
+    fitted,
+    quick_when_offline,
+    small_stem,
+    smallest_size,
+)
 from imcswav.errors import ImcswavError, Problem
 from imcswav.plugins import did_you_mean, hookimpl
+from imcswav.weights import read_weights
 
 BLOCKS = re.compile(r"^(.*\.)?(blocks|layer[1-9])$")
+IN_A_RUN = "learner.backbone.model."
+"""Where the model of this backbone stands among the weights of a run."""
+SAME_MODEL = "Give a file of the same model, with the same `arguments` and stem."
 
 
 class Timm(Backbone, name="timm"):
     """A model of timm (Wightman, github.com/huggingface/pytorch-image-models) without its classifier."""
 
     class Config(Backbone.Config):
+        hinge: ClassVar[str | None] = "model"
+
         model: str = "resnet18"
-        """timm's name of the model."""
+        """timm's name of the model; `imcswav list backbone --filter 'convnext*'` lists names."""
         stem: Literal["imagenet", "small", "small_pool"] = "imagenet"
-        """First layers of a ResNet: the model's own; one 3×3 convolution of stride 1; the same with 2×2 max pooling."""
+        """First layers of a convolutional network: the model's own; the first convolution 3×3 with stride 1 and no
+        pooling after it; the same with 2×2 max pooling (ResNets)."""
         pretrained: bool = False
         """Start from timm's pretrained weights, downloaded once."""
         weights: Path | None = None
-        """Start from this file of weights (safetensors, or a torch state dict)."""
+        """Start from these weights: safetensors, a torch state dict, a checkpoint of timm, or a run folder."""
         arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
-        """Keywords handed to the model, such as ``zero_init_last = false``."""
+        """Keywords handed to the model, such as ``zero_init_last = false``, ``patch_size = 4``, ``drop_path_rate``. A
+        recipe on top that names a model of another kind doesn't inherit them."""
 
         @model_validator(mode="after")
         def _known(self) -> Timm.Config:
@@ -41,60 +59,83 @@ class Timm(Backbone, name="timm"):
             base = self.model.split(".")[0]
             if not timm.is_model(base):
                 near = difflib.get_close_matches(base, timm.list_models(), n=1)
-                hint = did_you_mean(base, near) if near else "timm.list_models() lists them."  # there are over 1,000
+                hint = did_you_mean(base, near) if near else "`imcswav list backbone --filter '*'` lists them."
                 raise ValueError(f"timm has no model '{self.model}'. {hint}")
             if self.pretrained and self.weights:
                 raise ValueError("give pretrained or weights, not both")
             return self
 
+        @classmethod
+        def inherit(cls, base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+            """``arguments`` only where the new model is of the same class as the old one."""
+            before, after = base.get("model", cls.model_fields["model"].default), new["model"]
+            if not (isinstance(before, str) and isinstance(after, str)) or alike(before, after):
+                return base
+            return {key: value for key, value in base.items() if key != "arguments"}
+
+        @classmethod
+        def choices(cls) -> list[str]:
+            """timm's names."""
+            import timm
+
+            names: list[str] = timm.list_models()
+            return names
+
         def restored(self) -> Self:
             """Neither ``pretrained`` nor ``weights``."""
             return self.model_copy(update={"pretrained": False, "weights": None})
 
+        def resolved(self) -> Self:
+            """``weights`` absolute."""
+            return self.model_copy(update={"weights": self.weights.resolve() if self.weights else None})
+
         def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
-            """A dry pass on the meta device (shapes only) for each size."""
-            problems = []
-            if self.weights is not None and not self.weights.is_file():
-                problems.append(Problem("weights", f"there is no file {self.weights}.", "Check the path."))
+            """A dry pass on the meta device (shapes only) for each size, and the names of the starting weights."""
             sizes = sorted(set(sizes))
             try:
                 with torch.device("meta"):
                     model = self._network(channels, max(sizes), pretrained=False).eval()
             except ImcswavError as error:
-                return [*problems, Problem("stem", str(error))]
+                return [Problem("stem", str(error), value=self.stem)]
             except (TypeError, RuntimeError, ValueError, AssertionError) as error:
-                remedy = "Check `arguments` and the image size."
-                return [*problems, Problem("model", f"{self.model} can't be built: {error}.", remedy, self.model)]
-            for size in sizes:
-                if trouble := _dry_run(model, channels, size):
-                    message = f"{self.model} can't take images of {size} × {size} px ({trouble})."
-                    problems.append(
-                        Problem(
-                            "model",
-                            message,
-                            "Enlarge the crops, give all of them the images' size, or take another model or stem.",
-                            self.model,
-                        )
-                    )
-            return problems
+                return [self._cannot_build(error)]
+            return [*self._check_weights(model), *self._check_runs(model, channels, sizes)]
+
+        def _cannot_build(self, error: Exception) -> Problem:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown and unknown[1] in self.arguments:
+                remedy = f"Remove it, for instance with --set backbone.arguments.{unknown[1]}=null."
+                return Problem("arguments", f"{self.model} takes no argument '{unknown[1]}'.", remedy)
+            message = f"{self.model} can't be built: {str(error).rstrip('.')}."
+            return Problem("model", message, "Check `arguments` and the image size.", self.model)
+
+        def _check_weights(self, model: nn.Module) -> list[Problem]:
+            if self.weights is None:
+                return []
+            try:
+                _, fit = fitted(model, read_weights(self.weights, IN_A_RUN), self.stem)
+            except ImcswavError as error:
+                return [Problem("weights", str(error))]
+            if not fit.complete:
+                return [Problem("weights", f"{self.weights} doesn't fit {self.model}: {fit}.", SAME_MODEL)]
+            message = f"{self.weights} holds more than {self.model}: {fit}."
+            return [Problem("weights", message, severity="warning")] if fit.unknown else []
+
+        def _check_runs(self, model: nn.Module, channels: int, sizes: list[int]) -> list[Problem]:
+            troubles = {size: trouble for size in sizes if (trouble := dry_run(model, channels, size))}
+            if not troubles:
+                return []
+            fits, wrong = smallest_size(model, channels, max(troubles)), " or ".join(f"{n} × {n}" for n in troubles)
+            smallest = f"the smallest size that fits is {fits}" if fits else f"none up to {LARGEST} fits"
+            message = f"{self.model} can't take images of {wrong} px, {smallest} ({troubles[max(troubles)]})."
+            remedy = "Enlarge the crops, give all of them the images' size, or take another stem or model."
+            return [Problem("model", message, remedy, self.model)]
 
         def _network(self, channels: int, size: int, pretrained: bool) -> nn.Module:
-            settings = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
-            model = _create(self.model, [{**settings, **extra, **self.arguments} for extra in self._sizing(size)])
+            model = create(self.model, size, **{"pretrained": pretrained, "in_chans": channels, **self.arguments})
             if self.stem != "imagenet":
-                _small_stem(model, channels, self.model, pool=self.stem == "small_pool")
+                small_stem(model, channels, self.model, self.stem)
             return model
-
-        def _sizing(self, size: int) -> list[dict[str, Any]]:
-            """Keywords for a model to take images and crops of any size, the best first; not every model knows them."""
-            import timm
-
-            known = timm.models.get_pretrained_cfg(self.model.split(".")[0])
-            if known is None or not known.fixed_input_size:
-                return [{}]
-            # vision transformers: position embeddings follow the crop, crops are padded to whole patches
-            flexible = {"img_size": size, "dynamic_img_size": True, "dynamic_img_pad": True}
-            return [flexible, {"img_size": size}, {}]
 
     config: Config
 
@@ -105,7 +146,7 @@ class Timm(Backbone, name="timm"):
         else:
             self.model = config._network(channels, image_size, pretrained=False)
         if config.weights:
-            _load(self.model, config.weights)
+            _load(self.model, config)
         was_training = self.model.training
         with torch.no_grad():  # eval mode: a dry pass must not touch batch statistics
             self.features = int(self.model.eval()(torch.zeros(1, channels, image_size, image_size)).shape[1])
@@ -117,79 +158,50 @@ class Timm(Backbone, name="timm"):
         blocks = [block for row in rows for block in row.children()]
         return blocks or [self.model]
 
+    def depths(self) -> dict[str, int]:
+        """timm's own numbering of the model's layers; empty for the few models that have none."""
+        from timm.models import group_parameters
+
+        matcher = getattr(self.model, "group_matcher", None)
+        if matcher is None:
+            return {}
+        numbers = group_parameters(self.model, matcher(coarse=False), reverse=True)
+        return {f"model.{name}": int(number) for name, number in numbers.items()}
+
     def forward(self, images_MCHW: Tensor) -> Tensor:
         """timm's pooled features before the classifier (M, F)."""
         features: Tensor = self.model(images_MCHW)
         return features
 
 
-def _create(name: str, attempts: list[dict[str, Any]]) -> nn.Module:
+def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
+    with quick_when_offline() as reachable:
+        try:
+            return config._network(channels, size, pretrained=True)
+        except (OSError, RuntimeError) as error:  # neither network nor cache; or there are no such weights
+            reason = " ".join(str(error).split()).rstrip(".")
+            if isinstance(error, OSError) and not reachable:
+                reason = "the hub can't be reached and its cache on this machine hasn't got them"
+            raise ImcswavError(
+                f"The pretrained weights of {config.model} can't be had ({reason}); get {_source(config.model)} on a "
+                f"machine with network and give it as backbone.weights, or set backbone.pretrained = false."
+            ) from error
+
+
+def _source(name: str) -> str:
     import timm
 
-    for keywords in attempts[:-1]:
-        try:
-            model: nn.Module = timm.create_model(name, **keywords)
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-        else:
-            return model
-    last: nn.Module = timm.create_model(name, **attempts[-1])
-    return last
+    known = timm.models.get_pretrained_cfg(name)
+    hub = getattr(known, "hf_hub_id", None)
+    return f"the file of weights of huggingface.co/{hub}" if hub else "them"
 
 
-def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
-    try:
-        return config._network(channels, size, pretrained=True)
-    except (OSError, RuntimeError) as error:  # no network and not in the cache; or there are no such weights
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ImcswavError(
-            f"The pretrained weights of {config.model} can't be had ({reason}); get them on a machine with network "
-            f"and give the file as backbone.weights, or set backbone.pretrained = false."
-        ) from error
-
-
-def _small_stem(model: nn.Module, channels: int, name: str, pool: bool) -> None:
-    first = getattr(model, "conv1", None)
-    if not (isinstance(first, nn.Conv2d) and hasattr(model, "maxpool")):
-        raise ImcswavError(
-            f"the small stem replaces a ResNet's first layers, which {name} hasn't; use stem = 'imagenet'."
-        )
-    conv = nn.Conv2d(channels, first.out_channels, 3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    model.conv1 = conv
-    model.maxpool = nn.MaxPool2d(2) if pool else nn.Identity()
-
-
-def _dry_run(model: nn.Module, channels: int, size: int) -> str:
-    try:
-        with torch.no_grad():
-            shape = model(torch.zeros(2, channels, size, size, device="meta")).shape
-    except Exception as error:  # a stranger's forward may raise anything
-        return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-    return "" if len(shape) == 2 else f"its output has shape {tuple(shape)}, not (images, features)"
-
-
-def _load(model: nn.Module, path: Path) -> None:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state)
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except Exception as error:  # torn file, wrong format, wrong shapes: one sentence for all
-        reason = " ".join(str(error).split())
-        raise ImcswavError(
-            f"The weights {path} can't be loaded into this model ({reason[:300]}); give a file of the same model."
-        ) from error
-    if missing:
-        raise ImcswavError(
-            f"The weights {path} lack {len(missing)} of the model's tensors (first: {missing[0]}; "
-            f"{len(unexpected)} of theirs are unknown to it); give a file of the same model."
-        )
+def _load(model: nn.Module, config: Timm.Config) -> None:
+    assert config.weights is not None
+    state, fit = fitted(model, read_weights(config.weights, IN_A_RUN), config.stem)
+    if not fit.complete:
+        raise ImcswavError(f"The weights {config.weights} don't fit {config.model}: {fit}. {SAME_MODEL}")
+    model.load_state_dict(state, strict=False)
 
 
 @hookimpl

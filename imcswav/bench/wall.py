@@ -62,7 +62,7 @@ def loop_step(recipe: Recipe, subject: Subject) -> Callable[[list[Tensor]], None
     """The loop's training step on crops, with an optimiser of its own."""
     network = plain_network(recipe, subject.learner)
     maker: Optimizer = recipe.optimizer.build()
-    optimizer = maker.make([p for p in network.parameters() if p.requires_grad])
+    optimizer = maker.make(network.trainable(), network.depths())
 
     def step(crops: list[Tensor]) -> None:
         optimizer.zero_grad()

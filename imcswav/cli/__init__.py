@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import look, measure, train, use
+from imcswav.cli import data, docs, extend, look, measure, train, use
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -38,19 +38,28 @@ def _options(
 ) -> None:
     """Cluster images without labels: self-supervised training by recipe.
 
-    Exit codes: 0 done, 2 a mistake in what was asked, 1 a defect of imcswav, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced, 1 a defect of imcswav or of a plugin,
+    130 stopped by Ctrl-C.
     """
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": train.run,
     "resume": train.resume,
+    "reproduce": train.reproduce,
     "check": look.check,
     "list": look.list_components,
     "show": look.show,
+    "data": data.data,
     "evaluate": use.evaluate,
     "predict": use.predict,
+    "features": use.features,
+    "compare": use.compare,
     "bench": measure.bench,
+    "new": extend.new,
+    "doctor": extend.doctor,
+    "schema": docs.schema,
+    "docs": docs.docs,
 }
 """By name, in the order of `imcswav --help`."""
 for _name, _command in COMMANDS.items():
@@ -92,9 +101,20 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        hint = "" if debug else " Run again with --debug and report the traceback."
-        print(f"A defect of imcswav: {type(error).__name__}: {error}.{hint}", file=sys.stderr)
+        print(_defect(error, debug), file=sys.stderr)
         return DEFECT
     if code == INTERRUPTED:
         print(STOPPED, file=sys.stderr)
     return code if isinstance(code, int) else DONE
+
+
+def _defect(error: Exception, debug: bool) -> str:
+    """Whose defect it is, and what to do."""
+    plugin, what = "", f"{type(error).__name__}: {error}".rstrip(".")
+    if "imcswav.plugins" in sys.modules:  # else none can have run, and what it imports may be what is broken
+        from imcswav.blame import culprit
+
+        plugin = culprit(error)
+    blamed = f"{plugin} failed: {what}." if plugin else f"A defect of imcswav: {what}."
+    recipient = " to its author" if plugin else ""
+    return blamed if debug else f"{blamed} Run again with --debug and report the traceback{recipient}."

@@ -22,15 +22,20 @@ def check(recipe: RecipeArgument, changes: SetOption = []) -> None:  # noqa: B00
     console.costs(loaded, estimate(loaded))
 
 
-def list_components(kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. loss.")] = None) -> None:
+def list_components(
+    kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. loss.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option("--filter", help="Only names like this, timm's models among them, e.g. 'vit*'.")
+    ] = None,
+) -> None:
     """List the components that recipes can name, and the package each came from; `list recipe`: shipped recipes."""
     from imcswav import console
 
-    console.components(kind)
+    console.components(kind, pattern)
 
 
 def show(
-    kind: Annotated[str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation.")],
+    kind: Annotated[str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation, expected.")],
     name: Annotated[str | None, typer.Argument(help="The component's name; left out: all of the kind.")] = None,
 ) -> None:
     """Every setting of a component: type, default, range, meaning; its source; its package."""

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+NOT_REPRODUCED = 3
+"""Exit code of `imcswav reproduce` when a figure falls short."""
+
 RecipeArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe such as digits.")]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. trainer.epochs=5.")

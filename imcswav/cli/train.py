@@ -1,4 +1,4 @@
-"""Commands that train: run, resume."""
+"""Commands that train: run, resume, reproduce."""
 
 from __future__ import annotations
 
@@ -7,38 +7,82 @@ from typing import Annotated
 
 import typer
 
-from imcswav.cli.options import DeviceOption, RecipeArgument, RunArgument, SetOption
+from imcswav.cli.options import NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption
 from imcswav.errors import ImcswavError
+
+SeedsOption = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Several seeds, one run after another: 0-4, 0,3,7 or 0-2,5.")
+]
+OutOption = Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>).")]
 
 
 def run(
     recipe: RecipeArgument,
     changes: SetOption = [],  # noqa: B006 (typer copies it)
     resume: Annotated[bool, typer.Option("--resume", help="Go on with this recipe's latest unfinished run.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>).")] = None,
+    out: OutOption = None,
     device: DeviceOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seeds: SeedsOption = None,
 ) -> None:
-    """Train by a recipe, evaluate, and write a run folder."""
+    """Train by a recipe, evaluate, and write a run folder; with --seeds one for each, and their mean ± deviation."""
     from imcswav import api, console
     from imcswav.recipe_files import load_recipe
     from imcswav.runs import RunFolder
 
-    overrides = list(changes)
-    overrides += [f"trainer.device={device}"] if device is not None else []
+    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
+    if seeds is not None:
+        if seed is not None:
+            raise ImcswavError("--seed and --seeds can't go together; write every seed behind --seeds.")
+        return _run_seeds(recipe, overrides, seeds, out, resume)
     overrides += [f"seed={seed}"] if seed is not None else []
-    if resume:
-        if out is not None:
-            raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
-        console.finished(api.resume(RunFolder.latest_unfinished(load_recipe(recipe, overrides)).path))
-    else:
-        console.finished(api.run(recipe, overrides, out=out, warn=console.warn))
+    if not resume:
+        return console.finished(api.run(recipe, overrides, out=out, warn=console.warn))
+    if out is not None:
+        raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
+    return console.finished(api.resume(RunFolder.latest_unfinished(load_recipe(recipe, overrides)).path))
 
 
 def resume(run: RunArgument, device: DeviceOption = None) -> None:
-    """Go on with an interrupted run from its newest checkpoint."""
+    """Go on with an interrupted run from its newest checkpoint, or with a folder of several seeds."""
     from imcswav import api, console
     from imcswav.runs import RunFolder
+    from imcswav.seeds import is_series, resume_seeds
 
+    if is_series(run):
+        from imcswav import tables
+
+        return tables.seeds(resume_seeds(run, device, tell=tables.tell))
     before = RunFolder.open(run).finished
-    console.finished(api.resume(run, device=device), before)
+    return console.finished(api.resume(run, device=device), before)
+
+
+def reproduce(
+    recipe: RecipeArgument,
+    changes: SetOption = [],  # noqa: B006
+    seeds: SeedsOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with this recipe's newest runs with seeds.")] = False,
+    out: OutOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Run a recipe and compare its figures with its [expected] table; exit code 3 when one falls short.
+
+    Without --seeds, the seeds that the table names are run, else the recipe's own. The mean of n runs may fall short of
+    an expected figure by max(tolerance, 3 · std · sqrt(1 / runs + 1 / n)): tolerance, std and runs are the table's.
+    Figures above that pass too, and are called so.
+    """
+    from imcswav import console, tables
+    from imcswav.reproduction import reproduce as compare
+
+    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
+    done = compare(recipe, overrides, seeds, out, warn=console.warn, resume=resume, tell=tables.tell)
+    tables.reproduction(done)
+    if not done.passed:
+        raise typer.Exit(NOT_REPRODUCED)
+
+
+def _run_seeds(recipe: str, overrides: list[str], seeds: str, out: Path | None, resume: bool) -> None:
+    from imcswav import console, tables
+    from imcswav.seeds import run_seeds
+
+    tables.seeds(run_seeds(recipe, seeds, overrides, out, warn=console.warn, resume=resume, tell=tables.tell))

@@ -62,7 +62,7 @@ def _student(config: Any, runtime: dict[str, Any]) -> tuple[Any, Any]:
 def _optimizer(config: Any, runtime: dict[str, Any]) -> None:
     weight, bias, idle = (nn.Parameter(draw(*shape).float()) for shape in ((4, 3), (4,), (2,)))
     before, rested = weight.detach().clone(), idle.detach().clone()
-    optimizer = build(config, runtime).make([weight, bias, idle])
+    optimizer = build(config, runtime).make([("weight", weight), ("bias", bias), ("idle", idle)])
     require(isinstance(optimizer, torch.optim.Optimizer), f"make gives {type(optimizer).__name__}")
     require(all(group["lr"] == config.lr for group in optimizer.param_groups), "lr is not the Config's")
     for _ in range(3):

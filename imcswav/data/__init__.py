@@ -41,6 +41,8 @@ class DataFacts:
     std: tuple[float, ...] = ()
     resize: Resize = "crop"
     subsets: tuple[str, ...] = ()
+    test_images: int | None = None
+    """Images of the test split: 0 where there is none, None where only reading could tell."""
 
 
 Images = Tensor | Fetched
@@ -95,8 +97,8 @@ class Data(Component, kind="data"):
         step comes in seconds. "auto" takes the device if images need at most a quarter of its free memory, else the
         host; over half of the available main memory, folders stream. Batches are the same in every place, but a
         streamed folder's mean and std are those of 2,000 images (views.mean and views.std replace them), and training
-        shows another image in an unreadable file's place. The cache is in ~/.cache/imcswav or IMCSWAV_CACHE and may be
-        deleted."""
+        shows another image in an unreadable file's place. The cache, which 5,000 files or more have in every place,
+        is in ~/.cache/imcswav or IMCSWAV_CACHE and may be deleted."""
 
         def facts(self) -> DataFacts:
             """Known before reading; raises DataError when the source is missing or empty."""
@@ -116,8 +118,10 @@ class Data(Component, kind="data"):
     resize: Resize = "crop"
     skipped: Sequence[tuple[str, str]] = ()
     """(path, reason) of every file that could not be read; of streamed ones, of those met so far."""
+    reading: str = ""
+    """One line on how the files were read, where there is something to say."""
     note: str = ""
-    """One line on where the images lie and why, once ``to`` was called."""
+    """That, and where the images lie and why, once ``to`` was called."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -138,7 +142,10 @@ class Data(Component, kind="data"):
     def facts(self) -> DataFacts:
         """What a learner is built from, and a saved model remembers."""
         subsets = tuple(self.train.subsets)
-        return DataFacts(len(self.train), self.channels, self.size, self.mean, self.std, self.resize, subsets)
+        tests = 0 if self.test is None else len(self.test)
+        return DataFacts(
+            len(self.train), self.channels, self.size, self.mean, self.std, self.resize, subsets, test_images=tests
+        )
 
     def to(self, device: torch.device) -> Self:
         """The same data with its images on the device or to be copied there by batches; self stays as it is."""
@@ -152,7 +159,8 @@ class Data(Component, kind="data"):
             return images.to(device)
 
         moved = copy.copy(self)
-        moved.note = self.note if isinstance(self.train.images, Fetched) else note
+        said = isinstance(self.train.images, Fetched)
+        moved.note = self.note if said else " ".join(filter(None, (self.reading, note)))
         moved.train = dataclasses.replace(self.train, images=move(self.train.images))
         if self.test is not None:
             moved.test = dataclasses.replace(self.test, images=move(self.test.images))

@@ -27,7 +27,7 @@ class Digits(Data, name="digits"):
 
         def facts(self) -> DataFacts:
             """1,797 grey images."""
-            return DataFacts(COUNT, channels=1, size=self.size)
+            return DataFacts(COUNT, channels=1, size=self.size, test_images=0)
 
     config: Config
 

@@ -49,6 +49,10 @@ class Learner(Component, nn.Module, kind="learner"):
             """The same settings for loading saved weights: without sources of starting weights."""
             return self
 
+        def resolved(self) -> Self:
+            """The same settings with absolute paths, so that a run's recipe works from every folder."""
+            return self
+
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """Problems between parts, known before anything is downloaded or built."""
             return []
@@ -69,6 +73,14 @@ class Learner(Component, nn.Module, kind="learner"):
         an int64 scalar on the device, with the same draws.
         """
         raise NotImplementedError
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Name and tensor of every parameter that is trained."""
+        return [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def depths(self) -> dict[str, int]:
+        """Depth of a backbone's parameters by name, 0 nearest to the images; what isn't named is above them all."""
+        return {}
 
     def compile_parts(self, wanted: bool = True) -> None:
         """Compile what torch.compile is worth for, leaving the names of weights alone; or undo it."""

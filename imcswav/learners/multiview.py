@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from imcswav.backbones import Backbone
 from imcswav.batchnorm import PerView, per_view, views_in_batch
 from imcswav.data import Batch, DataFacts
-from imcswav.errors import Problem, RecipeError
+from imcswav.errors import PluginError, Problem, RecipeError
 from imcswav.heads import Head
 from imcswav.learners import Embedding, Learner, RecipeFacts
 from imcswav.learners._bank import Bank, BankSettings, plan
@@ -64,6 +64,10 @@ class MultiView(Learner, name="multiview"):
         def restored(self) -> Self:
             """Without the backbone's starting weights."""
             return self.model_copy(update={"backbone": self.backbone.restored()})
+
+        def resolved(self) -> Self:
+            """With absolute paths to the backbone's starting weights."""
+            return self.model_copy(update={"backbone": self.backbone.resolved()})
 
         def order(self) -> list[str]:
             """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
@@ -167,6 +171,8 @@ class MultiView(Learner, name="multiview"):
             if banked != (self.bank is not None and number in self.bank.plan.losses):
                 continue
             value = loss(step)
+            if value.ndim:
+                raise PluginError(f"The loss '{loss.name}' gave a tensor of shape {tuple(value.shape)}, not a scalar.")
             label = f"loss/{loss.name}"
             scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
             weighted = loss.config.weight * value
@@ -186,6 +192,10 @@ class MultiView(Learner, name="multiview"):
         late = Step(global_views=step.global_views, progress=step.progress)
         found = self.add_losses(_fill(late, rows, views), banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
+
+    def depths(self) -> dict[str, int]:
+        """The backbone's."""
+        return {f"backbone.{name}": depth for name, depth in self.backbone.depths().items()}
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -33,12 +33,14 @@ class SGD(Optimizer, name="sgd"):
     config: Config
     algorithm = torch.optim.SGD
 
-    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def make(
+        self, named_parameters: Iterable[tuple[str, nn.Parameter]], depths: Mapping[str, int] | None = None
+    ) -> torch.optim.Optimizer:
         """As for all, with momentum buffers from zero: the same steps, and parameters may join in later.
 
         torch's fused kernel wants buffers of all or of none, but frozen parameters have none yet.
         """
-        optimizer = super().make(parameters)
+        optimizer = super().make(named_parameters, depths)
         if self.config.momentum:
             optimizer.register_step_pre_hook(_fill_buffers)
         return optimizer

@@ -52,3 +52,10 @@ def test_a_block_adds_its_shortcut():
 def test_settings_that_make_no_network(settings, message):
     with pytest.raises(ValidationError, match=message):
         SmallResNet.Config(**settings)
+
+
+def test_depths_count_the_blocks():
+    depths = SmallResNet.create(stem=4, widths=[4, 6], strides=[1, 2], blocks=2, channels=3, image_size=8).depths()
+    assert {name.split(".")[1]: depth for name, depth in depths.items()} == {
+        "0": 0, "1": 0, "3": 1, "4": 2, "5": 3, "6": 4,
+    }  # fmt: skip

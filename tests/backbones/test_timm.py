@@ -1,11 +1,13 @@
+import huggingface_hub
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
+from imcswav.backbones._timm_models import quick_when_offline
 from imcswav.backbones.timm import Timm
 from imcswav.errors import ImcswavError
 
@@ -33,6 +35,61 @@ def test_pooling_and_imagenet_stems():
     imagenet = build(model="resnet18")
     assert imagenet.model.conv1.kernel_size == (7, 7)
     assert imagenet.model.forward_features(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "convolution", "bias"),
+    [
+        ("convnext_atto", 4, "stem.0", True),  # 4×4 patches before
+        ("efficientnet_b0", 2, "conv_stem", False),
+        ("regnetx_002", 2, "stem.conv", False),
+        ("resnet10t", 4, "conv1.0", False),  # three convolutions before its pooling
+    ],
+)
+def test_small_stem_of_other_families(model, side, convolution, bias):
+    net = build(model=model, stem="small").model
+    assert net.forward_features(torch.zeros(2, 3, 32, 32)).shape[2:] == (side, side)
+    first = net.get_submodule(convolution)
+    assert (first.kernel_size, first.stride, first.bias is not None) == ((3, 3), (1, 1), bias)
+
+
+@pytest.mark.parametrize(
+    ("model", "stem", "words"),
+    [
+        ("swin_tiny_patch4_window7_224", "small", "arguments = { patch_size = 4 }"),
+        ("repvgg_a0", "small", "repvgg_a0 doesn't begin with one of a larger stride; use stem = 'imagenet'"),
+        ("vgg11_bn", "small", "use stem = 'imagenet'"),
+        ("convnext_atto", "small_pool", "convnext_atto has no pooling in its stem; use 'small'"),
+    ],
+)
+def test_stems_that_a_model_cannot_have(model, stem, words):
+    (problem,) = Timm.Config(model=model, stem=stem).check_sizes([32], 3)
+    assert problem.path == "stem"
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "words"),
+    [
+        ("convnext_atto", [32, 28, 18], "18 × 18 or 28 × 28 px, the smallest size that fits is 32 ("),
+        ("vgg11_bn", [64, 24], "24 × 24 px, the smallest size that fits is 32 ("),
+        ("swin_tiny_patch4_window7_224", [32, 18], "18 × 18 px, the smallest size that fits is 20 ("),
+        ("crossvit_tiny_240", [32], "none up to 512 fits ("),
+    ],
+)
+def test_sizes_that_are_too_small_are_refused_with_one_that_fits(model, sizes, words, monkeypatch):
+    monkeypatch.setattr("imcswav.backbones._timm_models.COARSE", 16 if "none" not in words else 120)
+    (problem,) = Timm.Config(model=model).check_sizes(sizes, 3)
+    assert words in problem.message
+    assert problem.path == "model"
+
+
+def test_depths_are_timms_own():
+    depths = build(**VIT).depths()
+    names = {f"model.{name}" for name, _ in build(**VIT).model.named_parameters()}
+    assert depths.keys() == names
+    assert (depths["model.pos_embed"], depths["model.blocks.0.norm1.weight"], depths["model.norm.weight"]) == (0, 1, 2)
+    assert build(model="poolformer_s12").depths() == {}  # timm doesn't number its layers
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -77,7 +134,7 @@ def test_models_that_know_no_dynamic_size():
 def test_unknown_names():
     with pytest.raises(ValidationError, match=r"no model 'resnet81'. Did you mean 'resnet18'\?"):
         Timm.Config(model="resnet81")
-    with pytest.raises(ValidationError, match=r"no model 'qqqzzz'. timm.list_models\(\) lists them"):
+    with pytest.raises(ValidationError, match=r"no model 'qqqzzz'. .*--filter '\*'` lists them"):
         Timm.Config(model="qqqzzz")
     with pytest.raises(ValidationError, match="give pretrained or weights, not both"):
         Timm.Config(pretrained=True, weights="w.pt")
@@ -88,50 +145,18 @@ def test_unknown_names():
 def test_problems_before_building():
     (problem,) = Timm.Config(**VIT, stem="small").check_sizes([32], 3)
     assert problem.path == "stem"
-    assert "vit_tiny_patch16_224 hasn't; use stem = 'imagenet'" in problem.message
-    (problem,) = Timm.Config(model="inception_v3").check_sizes([64, 224], 3)
-    assert "64 × 64 px" in problem.message
+    assert "use stem = 'imagenet' and set the patches' size, such as arguments = { patch_size = 4 }" in problem.message
     (problem,) = Timm.Config(model="resnet18", arguments={"widht": 3}).check_sizes([32], 3)
-    assert "can't be built" in problem.message
-    assert "widht" in problem.message
+    assert problem.path == "arguments"
+    assert str(problem).endswith(
+        "takes no argument 'widht'. Remove it, for instance with --set backbone.arguments.widht=null."
+    )
+    (problem,) = Timm.Config(model="resnet18", arguments={"output_stride": 7}).check_sizes([32], 3)
+    assert "resnet18 can't be built" in problem.message
     (problem,) = Timm.Config(model="resnet18", arguments={"global_pool": ""}).check_sizes([32], 3)
     assert "(2, 512, 1, 1), not (images, features)" in problem.message
     (problem,) = Timm.Config(weights="/no/such/file.pt").check_sizes([32], 3)
     assert problem.path == "weights"
-
-
-@pytest.mark.parametrize("form", ["safetensors", "pt", "nested pt"])
-def test_weights_from_a_file(tmp_path, form):
-    torch.manual_seed(1)
-    state = build(model="test_resnet").model.state_dict()
-    path = tmp_path / f"weights.{form.split()[-1]}"
-    match form:
-        case "safetensors":
-            save_file(state, path)
-        case "pt":
-            torch.save(state, path)
-        case _:
-            torch.save({"state_dict": state | {"fc.bias": torch.zeros(3)}}, path)
-    torch.manual_seed(2)
-    net = build(model="test_resnet", weights=path)
-    assert all(torch.equal(value, state[name]) for name, value in net.model.state_dict().items())
-    assert Timm.Config(model="test_resnet", weights=path).restored() == Timm.Config(model="test_resnet")
-
-
-def test_weights_that_do_not_fit(tmp_path):
-    path = tmp_path / "weights.pt"
-    torch.save({"something": torch.zeros(2)}, path)
-    with pytest.raises(ImcswavError, match=r"lack \d+ of the model's tensors .*give a file of the same model"):
-        build(model="test_resnet", weights=path)
-    torch.save(build(model="test_resnet", channels=1).model.state_dict(), path)
-    with pytest.raises(ImcswavError, match=r"can't be loaded into this model .*size mismatch") as caught:
-        build(model="test_resnet", weights=path)
-    assert "\n" not in str(caught.value)
-    path.write_bytes(b"no weights")
-    with pytest.raises(ImcswavError, match="can't be loaded into this model"):
-        build(model="test_resnet", weights=path)
-    with pytest.raises(ImcswavError, match="can't be loaded into this model"):
-        build(model="test_resnet", weights=tmp_path / "missing.safetensors")
 
 
 def test_pretrained_without_network_is_one_sentence(monkeypatch):
@@ -140,8 +165,51 @@ def test_pretrained_without_network_is_one_sentence(monkeypatch):
         raise LocalEntryNotFoundError("not in the cache")
 
     monkeypatch.setattr(timm, "create_model", create)
-    with pytest.raises(ImcswavError, match=r"weights of resnet18 can't be had .*backbone\.weights"):
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: NoNetwork())
+    with pytest.raises(ImcswavError, match=r"weights of resnet18 can't be had .the hub .*backbone\.weights") as caught:
         build(model="resnet18", pretrained=True)
+    assert "huggingface.co/timm/resnet18." in str(caught.value)
+
+
+class NoNetwork:
+    """A session of the hub's client whose requests fail."""
+
+    asked = 0
+
+    def head(self, *arguments, **options):
+        NoNetwork.asked += 1
+        raise ConnectionError("no network")
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_without_network_the_hub_is_asked_once_and_the_client_told(monkeypatch, reachable):
+    class Network(NoNetwork):
+        def head(self, *arguments, **options):
+            assert options["timeout"] == constants.HF_HUB_ETAG_TIMEOUT
+
+    offline = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "get_session", Network if reachable else NoNetwork)
+    create = timm.create_model
+
+    def note(name, pretrained, **arguments):
+        offline.append(constants.HF_HUB_OFFLINE)
+        return create(name, pretrained=False, **arguments)
+
+    monkeypatch.setattr(timm, "create_model", note)
+    build(model="test_resnet", pretrained=True)
+    assert offline == [not reachable]
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_offline_by_choice_asks_nobody(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub, "get_session", NoNetwork)
+    NoNetwork.asked = 0
+    with quick_when_offline() as reachable:
+        assert not reachable
+    assert NoNetwork.asked == 0
+    assert constants.HF_HUB_OFFLINE is True
 
 
 def test_pretrained_asks_timm_for_weights(monkeypatch):
@@ -152,11 +220,13 @@ def test_pretrained_asks_timm_for_weights(monkeypatch):
         return create_model(name, pretrained=False, **arguments)
 
     monkeypatch.setattr(timm, "create_model", create)
+    monkeypatch.setattr(huggingface_hub, "get_session", NoNetwork)
     assert build(model="test_resnet", pretrained=True).features
     assert calls == [("test_resnet", True)]
 
 
-def test_a_model_without_pretrained_weights():
+def test_a_model_without_pretrained_weights(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "get_session", NoNetwork)
     name = next(n for n in timm.list_models("vit_*") if not timm.models.get_pretrained_cfg(n).has_weights)
     with pytest.raises(ImcswavError, match="No pretrained weights exist"):
         build(model=name, pretrained=True, arguments={"depth": 1})

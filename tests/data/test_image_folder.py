@@ -274,3 +274,21 @@ def test_size_unset_follows_the_images(tmp_path: Path, shapes: list[tuple[int, i
     (tmp_path / "broken.png").write_text("broken")
     assert ImageFolder.Config(root=str(tmp_path)).facts().size == side
     assert build(tmp_path, size=None).train.images.shape == (2, 3, side, side)
+
+
+def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    fill(tmp_path, "train/1.png", "train/2.png", "test/1.png")
+    (tmp_path / "train" / "IMG_0001").write_bytes((tmp_path / "train" / "1.png").read_bytes())
+    (tmp_path / "train" / "b.jpgx").touch()
+    (tmp_path / "train" / ".hidden").touch()
+    data = build(tmp_path)
+    said = f"Left out in {tmp_path / 'train'}: 2 files without an image's extension (the first is IMG_0001)."
+    assert data.note == said
+    assert data.to(torch.device("cpu")).note == said
+    assert len(data.train) == 2
+    assert list(data.skipped) == []
+    (tmp_path / "test" / "1.png").rename(tmp_path / "test" / "1")
+    with pytest.raises(
+        DataError, match=r"There are no images .*test' or below it, only files of other kinds such as 1;"
+    ):
+        build(tmp_path)

@@ -83,7 +83,7 @@ def test_batches_are_those_of_decoded_images(root: Path, settings: dict[str, int
 
 
 def test_statistics_come_from_a_sample(root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]) -> None:
-    monkeypatch.setattr("imcswav.data.image_folder.STATISTICS_SAMPLE", 20)
+    monkeypatch.setattr("imcswav.data._files.STATISTICS_SAMPLE", 20)
     first = build(root)
     assert len(decoded) == 20
     whole = build(root, "device")
@@ -209,7 +209,7 @@ def test_without_a_cache_it_still_streams(root: Path, cache: Path, decoded: list
 
 
 def test_only_a_few_batches_are_read_ahead(root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]) -> None:
-    monkeypatch.setattr("imcswav.data.image_folder.STATISTICS_SAMPLE", 1)
+    monkeypatch.setattr("imcswav.data._files.STATISTICS_SAMPLE", 1)
     batches = build(root).batches(0, seed=1, batch_size=5)
     decoded.clear()
     next(batches)
@@ -263,7 +263,7 @@ def test_a_run_that_chose_to_stream_keeps_streaming(
     tiny: dict[str, Any], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Resumed where there is more memory, "auto" would measure another mean."""
-    monkeypatch.setattr("imcswav.data.image_folder.must_stream", lambda placement, need: "for a test")
+    monkeypatch.setattr("imcswav.data._files.must_stream", lambda placement, need: "for a test")
     tiny["data"] = {"name": "image_folder", "root": str(root), "size": 12}
     trainer, _ = build_run(load_recipe(tiny, {"trainer.batch_size": 10}), out=tmp_path / "run")
     assert trainer.run.recipe().data.placement == "stream"

@@ -1,5 +1,6 @@
 """Every optimiser: fused, settings passed on, and parameters without a gradient left alone."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ def parameters(dtype: torch.dtype) -> list[nn.Parameter]:
     return [nn.Parameter(torch.randn(4, 3, dtype=dtype, generator=generator)) for _ in range(2)]
 
 
+def named(parameters: Iterable[nn.Parameter]) -> Iterable[tuple[str, nn.Parameter]]:
+    return ((f"p{number}", parameter) for number, parameter in enumerate(parameters))
+
+
 def run(optimizer: torch.optim.Optimizer, moving: nn.Parameter) -> None:
     generator = torch.Generator().manual_seed(2)
     for _ in range(4):
@@ -38,7 +43,7 @@ def test_fused_equals_the_plain_loop(
     cls: type[Optimizer], settings: dict[str, Any], reference: Any, dtype: torch.dtype
 ) -> None:
     ours, theirs = parameters(dtype), parameters(dtype)
-    optimizer = cls.create(lr=0.05, **settings).make(iter(ours))  # any iterable will do
+    optimizer = cls.create(lr=0.05, **settings).make(named(ours))  # any iterable will do
     assert optimizer.param_groups[0]["fused"] is True
     run(optimizer, ours[0])
     run(reference(theirs, lr=0.05, foreach=False, fused=False, **settings), theirs[0])
@@ -51,7 +56,7 @@ def test_no_gradient_means_no_decay_and_no_state(
 ) -> None:
     moving, resting = parameters(torch.float32)
     start = resting.detach().clone()
-    optimizer = cls.create(lr=0.05, **settings).make([moving, resting])
+    optimizer = cls.create(lr=0.05, **settings).make(named([moving, resting]))
     assert isinstance(optimizer, reference)
     run(optimizer, moving)
     assert torch.equal(resting, start)
@@ -62,7 +67,7 @@ def test_adam_adds_decay_to_the_gradient_and_adamw_does_not() -> None:
     moved = []
     for cls in (Adam, AdamW):
         parameter = nn.Parameter(torch.full((1,), 10.0))
-        optimizer = cls.create(lr=0.1, weight_decay=0.5).make([parameter])
+        optimizer = cls.create(lr=0.1, weight_decay=0.5).make(named([parameter]))
         parameter.grad = torch.zeros(1)
         optimizer.step()
         moved.append(10 - parameter.item())

@@ -1,0 +1,84 @@
+"""Starting weights from a file or a run: reading them, and telling what a network can't take of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from imcswav.errors import ImcswavError
+
+SHOWN = 3
+"""How many names a report gives of each kind."""
+
+
+def read_weights(path: Path, inside: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, of a torch checkpoint (timm's too), or of a run folder.
+
+    Of a model of ours only what begins with ``inside`` is taken, without it. Raises ImcswavError.
+    """
+    try:
+        state = _read(path)
+    except Exception as error:  # a torn file, a strange format, pickled objects: one sentence for all
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise ImcswavError(
+            f"The weights {path} can't be read ({reason}); give a safetensors file, a torch state dict or a run folder."
+        ) from error
+    if any(name.startswith("learner.") for name in state):
+        state = {name.removeprefix(inside): value for name, value in state.items() if name.startswith(inside)}
+    return state
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from timm.models import load_state_dict
+
+    if path.is_dir():
+        places = (path / "model" / "weights.safetensors", path / "weights.safetensors")
+        path = next((place for place in places if place.is_file()), places[0])
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    state = load_state_dict(str(path), weights_only=True)
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError("it holds other things than tensors")
+    return state
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the tensors of a file fit a network's: names that only one of them has, and shapes that differ."""
+
+    missing: list[str]
+    unknown: list[str]
+    differing: list[str]
+
+    @classmethod
+    def of(cls, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], ignored: Iterable[str] = ()) -> Fit:
+        """Compare; names that begin with one of ``ignored`` may be there or not."""
+        skip = tuple(ignored)
+
+        def only(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
+            return [
+                n for n in one if n not in other and not n.startswith(skip) and not n.endswith("num_batches_tracked")
+            ]
+
+        differing = [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in given and given[name].shape != value.shape
+        ]
+        return cls(only(wanted, given), only(given, wanted), differing)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tensor of the network is there in its shape."""
+        return not (self.missing or self.differing)
+
+    def __str__(self) -> str:
+        facts = {"missing": self.missing, "of another shape": self.differing, "unknown to the model": self.unknown}
+        return "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in facts.items() if names)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -1,0 +1,98 @@
+"""Command lines of a page: parsed, checked, and run where that is cheap."""
+
+import contextlib
+import io
+import tomllib
+from pathlib import Path
+
+import typer
+from doc_blocks import ROOT
+from doc_world import install
+
+from imcswav import cli
+from imcswav.check import check_recipe
+from imcswav.errors import ImcswavError
+from imcswav.recipe_files import load_recipe
+
+EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "new"}
+SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
+
+
+def check_command(words, world, complete):
+    """A command that can be given; ``complete``: as it stands, so that it is run where that is cheap."""
+    program, *rest = words
+    if program == "pip":
+        return check_pip(rest, world.home)
+    if program == "pytest":
+        return [_there(word) for word in rest if not word.startswith("-") and rest[rest.index(word) - 1] != "-m"]
+    if program != "imcswav":
+        return _known(program)
+    rest = [world.word(word) for word in rest]
+    name, settings = parsed(rest, complete)
+    if settings.get("recipe"):
+        given = settings["recipe"], settings.get("changes", ())
+        recipe = load_recipe(*given)
+        if errors := [str(problem) for problem in check_recipe(recipe) if problem.severity == "error"]:
+            raise ValueError("; ".join(errors))
+        if name == "run" and not (settings["resume"] or settings.get("seeds")) and complete:
+            return run_once(rest, recipe, world)
+    return run_command(rest) if complete and name in EXECUTED else None
+
+
+def parsed(words, complete):
+    """Name and settings of a command line, by typer; raises its error for a mistake."""
+    group = typer.main.get_command(cli.app)
+    if words and words[0] == "--version":
+        return "--version", {}
+    if not words or words[0] not in group.commands:
+        raise ValueError(f"there is no command imcswav {' '.join(words[:1])}")
+    command = group.commands[words[0]]
+    try:
+        return words[0], command.make_context(words[0], list(words[1:])).params
+    except cli.UsageMistake as error:
+        if complete or type(error).__name__ != "MissingParameter":
+            raise ValueError(error.format_message()) from None
+        return words[0], {}
+
+
+def run_once(words, recipe, world):
+    """A training of a small network, cut short; the same command only once, wherever it stands."""
+    network = getattr(recipe.learner, "backbone", None)
+    again = tuple(words) in world.done and "--out" not in words
+    if network is not None and network.owner.name == "small_resnet" and not again:
+        world.done.add(tuple(words))
+        run_command(words)
+
+
+def run_command(words):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = cli._run(list(words), debug=False)
+    if code:
+        raise ImcswavError(said.getvalue())
+
+
+def check_pip(words, home):
+    """`pip install` of what is in this repository or was just written, with extras that it declares."""
+    if words[:1] != ["install"]:
+        raise ValueError("pip installs")
+    for word in words[1:]:
+        name, _, extras = word.partition("[")
+        if word.startswith("-") or not (name.startswith(".") or "/" in name or Path(name).is_dir()):
+            continue  # an option, or a package of an index
+        path = Path(name) if name != "." and Path(name).is_dir() else home / name
+        _there(path)
+        declared = tomllib.loads((path / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+        if unknown := set(filter(None, extras.rstrip("]").split(","))) - declared.keys():
+            raise ValueError(f"{name} has no extra {', '.join(unknown)}")
+        install(path)
+
+
+def _there(path):
+    if not ((ROOT / path).exists() or Path(path).exists() or str(path).isupper()):
+        raise ValueError(f"there is no {path}")
+
+
+def _known(program):
+    if program not in SETUP and not (ROOT / program).is_file():
+        raise ValueError(f"nothing knows the command {program}; a block of output is `text`")
