@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from imcswav.api import load as load
     from imcswav.api import resume as resume
     from imcswav.api import run as run
-    from imcswav.comparison import compare_runs as compare_runs
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
     from imcswav.model import Model as Model
     from imcswav.plugins import hookimpl as hookimpl
-    from imcswav.recipe_files import load_recipe as load_recipe
-    from imcswav.reproduction import reproduce as reproduce
-    from imcswav.seeds import resume_seeds as resume_seeds
-    from imcswav.seeds import run_seeds as run_seeds
+    from imcswav.recipe.files import load_recipe as load_recipe
+    from imcswav.results.comparison import compare_runs as compare_runs
+    from imcswav.results.reproduction import reproduce as reproduce
+    from imcswav.results.seeds import resume_seeds as resume_seeds
+    from imcswav.results.seeds import run_seeds as run_seeds
 
 __version__ = "0.1.0"
 
@@ -34,15 +34,15 @@ _HOMES = {
     "ImcswavError": "imcswav.errors",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",
-    "compare_runs": "imcswav.comparison",
+    "compare_runs": "imcswav.results.comparison",
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",
-    "load_recipe": "imcswav.recipe_files",
-    "reproduce": "imcswav.reproduction",
+    "load_recipe": "imcswav.recipe.files",
+    "reproduce": "imcswav.results.reproduction",
     "resume": "imcswav.api",
-    "resume_seeds": "imcswav.seeds",
+    "resume_seeds": "imcswav.results.seeds",
     "run": "imcswav.api",
-    "run_seeds": "imcswav.seeds",
+    "run_seeds": "imcswav.results.seeds",
 }
 __all__ = ["__version__", *_HOMES]
 

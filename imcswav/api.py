@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imcswav.artefacts import finish
 from imcswav.build import build_run, restore_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
@@ -19,7 +18,8 @@ from imcswav.model import Model
 from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
-from imcswav.recipe_files import load_recipe, placed
+from imcswav.recipe.files import load_recipe, placed
+from imcswav.results.artefacts import finish
 from imcswav.runs import RunFolder
 from imcswav.trainer import Trainer
 

@@ -15,13 +15,13 @@ from imcswav.devices import pick_device
 from imcswav.engine import Engine
 from imcswav.errors import Problem
 from imcswav.files import write_csv
+from imcswav.imaging.stream import Streamed
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
-from imcswav.stream import Streamed
 from imcswav.trainer import Trainer
 
 INIT = 0

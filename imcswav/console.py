@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from imcswav.component import KINDS, Settings
-from imcswav.described import TABLES, settings_of, tables_within
 from imcswav.errors import ImcswavError, Problem
 from imcswav.plugins import did_you_mean, registry
 from imcswav.recipe import Recipe
-from imcswav.recipe_files import recipe_names
+from imcswav.recipe.described import TABLES, settings_of, tables_within
+from imcswav.recipe.files import recipe_names
 
 if TYPE_CHECKING:
     from imcswav.api import RunResult
     from imcswav.cost import Cost
-    from imcswav.predict import Predicted
+    from imcswav.results.predict import Predicted
 
 # no markup: brackets in paths and types are text
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())

@@ -16,9 +16,9 @@ from imcswav.data import Data, Split
 from imcswav.errors import DataError, Problem, RecipeError
 from imcswav.part import Part
 from imcswav.plugins import did_you_mean, registry
-from imcswav.recipe_errors import problems_of
-from imcswav.recipe_files import load_recipe, recipe_names
-from imcswav.recipe_merge import apply, parse_overrides
+from imcswav.recipe.errors import problems_of
+from imcswav.recipe.files import load_recipe, recipe_names
+from imcswav.recipe.merge import apply, parse_overrides
 
 Figures = tuple[float, ...]
 

@@ -77,7 +77,7 @@ def devices() -> Rows:
     """What torch can compute on."""
     import torch
 
-    from imcswav.placement import available_memory, size
+    from imcswav.imaging.placement import available_memory, size
 
     rows: Rows = []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -95,8 +95,8 @@ def devices() -> Rows:
 
 def room() -> Rows:
     """The decoded cache with its size, and what is free there and here."""
-    from imcswav.decoded_cache import cache_root
-    from imcswav.placement import size
+    from imcswav.imaging.decoded_cache import cache_root
+    from imcswav.imaging.placement import size
 
     cache, here = cache_root(), Path.cwd()
     taken = f"{size(_taken(cache))} taken" if cache.is_dir() else "not there yet"

@@ -19,7 +19,7 @@ from imcswav.devices import pick_device
 from imcswav.engine import resolve_precision
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
-from imcswav.images import to_images
+from imcswav.imaging.read import to_images
 from imcswav.learners import Embedding, Learner, training_only
 from imcswav.part import Part, dump_part
 

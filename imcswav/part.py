@@ -35,7 +35,7 @@ class Part:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """A name, or a table with one; ``imcswav.schema`` puts every component's settings in its place."""
+        """A name, or a table with one; ``imcswav.recipe.json_schema`` puts every component's settings in its place."""
         from imcswav.plugins import registry
 
         names = {"enum": registry().names(self.kind)}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Images, Split
 from imcswav.errors import DataError
-from imcswav.prefetch import Fetched, InMemory
+from imcswav.imaging.prefetch import Fetched, InMemory
 from imcswav.recipe import Recipe
 
 ONE_SPLIT = "The data have no test split that could be trained on too."

@@ -18,7 +18,7 @@ from typing import Any
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
-from imcswav.recipe_files import dump_recipe, load_recipe
+from imcswav.recipe.files import dump_recipe, load_recipe
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
 SOURCE = Path(__file__).parent

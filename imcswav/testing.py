@@ -26,7 +26,7 @@ from imcswav.contract import CHECKS
 from imcswav.contract.rules import RuleError, require
 from imcswav.heads import ReadsHead
 from imcswav.part import Part, dump_part
-from imcswav.recipe_errors import problems_of
+from imcswav.recipe.errors import problems_of
 
 
 def check_component(cls: type[Component], settings: Mapping[str, Any] | None = None, **runtime: Any) -> None:

@@ -112,6 +112,6 @@ def test_an_unknown_kind_is_refused():
 
 
 def test_the_contract_of_components_loads_no_torch():
-    code = "import sys, imcswav.component, imcswav.part, imcswav.plugins, imcswav.recipe, imcswav.recipe_files; "
+    code = "import sys, imcswav.component, imcswav.part, imcswav.plugins, imcswav.recipe, imcswav.recipe.files; "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

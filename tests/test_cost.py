@@ -5,7 +5,7 @@ from imcswav import cost
 from imcswav.errors import RecipeError
 from imcswav.losses import Loss
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 
 def estimate(tiny, **changes):

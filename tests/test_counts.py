@@ -12,7 +12,7 @@ from imcswav.bench.reference import loss_outputs, ours_of
 from imcswav.bench.subject import EAGER, Subject, changed
 from imcswav.bench.tally import OPERATION_GOALS, saved_an_image
 from imcswav.data.array import ArrayData
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 BATCH = 8
 """Counts don't depend on it."""

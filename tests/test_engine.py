@@ -14,7 +14,7 @@ from imcswav.losses import Loss
 from imcswav.optimizers.adam import Adam
 from imcswav.optimizers.sgd import SGD
 from imcswav.recipe import TrainerSettings
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.schedules.cosine import Cosine
 from imcswav.step import Progress
 

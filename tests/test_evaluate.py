@@ -15,7 +15,7 @@ from imcswav.metrics import Metric
 from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 
 def prepare(tiny, tmp_path, test=False, labelled=True, **changes):

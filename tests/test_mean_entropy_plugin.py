@@ -10,7 +10,7 @@ from test_scaffold import install
 
 from imcswav.check import check_recipe
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.scaffold import write_package
 
 ROOT = Path(__file__).parent.parent

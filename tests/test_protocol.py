@@ -17,10 +17,10 @@ from imcswav.data import DataFacts, Split
 from imcswav.data.array import ArrayData
 from imcswav.data.image_folder import ImageFolder
 from imcswav.errors import DataError, RecipeError, RunError
+from imcswav.imaging.prefetch import Fetched, InMemory
 from imcswav.metrics.acc import accuracy
-from imcswav.prefetch import Fetched, InMemory
 from imcswav.protocol import Joined, JoinedImages, describe, origins, split_name, training_facts
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.runs import RunFolder
 
 BOTH = {"evaluation.train_on": "train+test"}

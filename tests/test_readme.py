@@ -8,7 +8,7 @@ import pytest
 
 from imcswav.component import KINDS
 from imcswav.plugins import registry
-from imcswav.recipe_files import recipe_names
+from imcswav.recipe.files import recipe_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import imcswav
 from imcswav.check import check_recipe
 from imcswav.data import Batch, DataFacts
 from imcswav.data.array import ArrayData
-from imcswav.recipe_files import dump_recipe, load_recipe, recipe_names
+from imcswav.recipe.files import dump_recipe, load_recipe, recipe_names
 from imcswav.step import Progress
 
 IMAGES, LARGE_IMAGES = 40, 16

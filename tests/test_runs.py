@@ -7,7 +7,7 @@ import pytest
 import imcswav
 from imcswav import runs
 from imcswav.errors import RunError
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.runs import RunFolder, environment
 
 

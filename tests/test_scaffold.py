@@ -19,7 +19,7 @@ CHECK = """
 import sys
 from imcswav.check import check_recipe
 from imcswav.cost import estimate
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 for path in sys.argv[1:]:
     recipe = load_recipe(path)
     print(recipe.name, check_recipe(recipe), estimate(recipe).parameters > 0)

@@ -20,7 +20,7 @@ from imcswav.data.digits import Digits
 from imcswav.errors import RunError
 from imcswav.learners import Embedding, Learner
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.runs import RunFolder
 
 

@@ -32,7 +32,7 @@ from imcswav.devices import pick_device
 from imcswav.errors import ImcswavError
 from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.runs import environment
 
 GOALS_OF = "imc-swav-cifar10"

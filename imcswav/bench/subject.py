@@ -16,7 +16,7 @@ from imcswav.build import INIT, build_engine
 from imcswav.data import Batch, Data, mix
 from imcswav.learners import Learner
 from imcswav.recipe import Recipe
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.step import Progress
 
 EAGER = {"trainer.compile": False, "trainer.cuda_graph": False}

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from imcswav.callbacks._logger import Logger, figures, title
-from imcswav.flat import flat
 from imcswav.plugins import hookimpl
+from imcswav.recipe.flat import flat
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imcswav.callbacks._logger import Logger, figures, new_id, title
-from imcswav.flat import flat
 from imcswav.plugins import hookimpl
+from imcswav.recipe.flat import flat
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer

@@ -15,8 +15,8 @@ def schema(
     out: Annotated[Path | None, typer.Option(help="File to write instead; only an older schema is replaced.")] = None,
 ) -> None:
     """Print the JSON schema of a recipe, with every component there is, plugins included, for editors."""
+    from imcswav.recipe.json_schema import schema_text
     from imcswav.reference.files import ours, write_text
-    from imcswav.schema import schema_text
 
     if out is None:
         sys.stdout.write(schema_text())

@@ -14,7 +14,7 @@ def check(recipe: RecipeArgument, changes: SetOption = []) -> None:  # noqa: B00
     from imcswav import console
     from imcswav.check import check_recipe, raise_errors
     from imcswav.cost import estimate
-    from imcswav.recipe_files import load_recipe, placed
+    from imcswav.recipe.files import load_recipe, placed
 
     loaded = load_recipe(recipe, changes)
     for problem in raise_errors(recipe, placed(check_recipe(loaded), recipe, changes)):

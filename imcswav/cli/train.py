@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Train by a recipe, evaluate, and write a run folder; with --seeds one for each, and their mean ± deviation."""
     from imcswav import api, console
-    from imcswav.recipe_files import load_recipe
+    from imcswav.recipe.files import load_recipe
     from imcswav.runs import RunFolder
 
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
@@ -46,11 +46,11 @@ def run(
 def resume(run: RunArgument, device: DeviceOption = None) -> None:
     """Go on with an interrupted run from its newest checkpoint, or with a folder of several seeds."""
     from imcswav import api, console
+    from imcswav.results.seeds import is_series, resume_seeds
     from imcswav.runs import RunFolder
-    from imcswav.seeds import is_series, resume_seeds
 
     if is_series(run):
-        from imcswav import tables
+        from imcswav.results import tables
 
         return tables.seeds(resume_seeds(run, device, tell=tables.tell))
     before = RunFolder.open(run).finished
@@ -71,8 +71,9 @@ def reproduce(
     an expected figure by max(tolerance, 3 · std · sqrt(1 / runs + 1 / n)): tolerance, std and runs are the table's.
     Figures above that pass too, and are called so.
     """
-    from imcswav import console, tables
-    from imcswav.reproduction import reproduce as compare
+    from imcswav import console
+    from imcswav.results import tables
+    from imcswav.results.reproduction import reproduce as compare
 
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     done = compare(recipe, overrides, seeds, out, warn=console.warn, resume=resume, tell=tables.tell)
@@ -82,7 +83,8 @@ def reproduce(
 
 
 def _run_seeds(recipe: str, overrides: list[str], seeds: str, out: Path | None, resume: bool) -> None:
-    from imcswav import console, tables
-    from imcswav.seeds import run_seeds
+    from imcswav import console
+    from imcswav.results import tables
+    from imcswav.results.seeds import run_seeds
 
     tables.seeds(run_seeds(recipe, seeds, overrides, out, warn=console.warn, resume=resume, tell=tables.tell))

@@ -30,7 +30,7 @@ def predict(
     Images are named by their paths as given here. (A run's own assignments.csv names them relative to its data's root.)
     """
     from imcswav import console
-    from imcswav.predict import predict_files
+    from imcswav.results.predict import predict_files
 
     console.predicted(predict_files(run, images, out, device=device or "auto"))
 
@@ -46,7 +46,7 @@ def features(
     Unreadable images are listed apart, as by `imcswav predict`.
     """
     from imcswav import console
-    from imcswav.features import write_features
+    from imcswav.results.features import write_features
 
     console.predicted(write_features(run, images, out, device=device or "auto"), "features written")
 
@@ -57,8 +57,8 @@ def compare(
     json: Annotated[Path | None, typer.Option(help="Write everything to this file; refused if it exists.")] = None,
 ) -> None:
     """Put finished runs side by side: settings that differ, figures, the ARI between their clusters."""
-    from imcswav import tables
-    from imcswav.comparison import compare_runs
+    from imcswav.results import tables
+    from imcswav.results.comparison import compare_runs
 
     tables.comparison(compare_runs(runs, plot, json))
     tables.written(plot)

@@ -16,9 +16,9 @@ from torch import Tensor
 from imcswav.component import Component
 from imcswav.distributed import shard
 from imcswav.errors import DataError
-from imcswav.pixels import Resize
-from imcswav.placement import Placement, choose
-from imcswav.prefetch import Fetched, InMemory, pixel_sum
+from imcswav.imaging.pixels import Resize
+from imcswav.imaging.placement import Placement, choose
+from imcswav.imaging.prefetch import Fetched, InMemory, pixel_sum
 
 NO_STREAM = 'The data set "{name}" can\'t be streamed.'
 NO_STREAM_REMEDY = 'Use placement = "auto", or store the images as files and take the data set "image_folder".'
@@ -30,8 +30,8 @@ class DataFacts:
 
     ``images`` counts the training split; None where only reading could tell. ``size`` is the side in pixels of the
     (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built;
-    ``resize`` says how an image of another shape becomes square (see imcswav/images.py); ``subsets`` are the names of
-    the training split's.
+    ``resize`` says how an image of another shape becomes square (see imcswav/imaging/read.py); ``subsets`` are the
+    names of the training split's.
     """
 
     images: int | None

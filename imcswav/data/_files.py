@@ -20,10 +20,10 @@ from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.errors import DataError
-from imcswav.images import decode_many, printable, shorter_side
-from imcswav.pixels import Resize
-from imcswav.placement import must_stream
-from imcswav.stream import Streamed
+from imcswav.imaging.pixels import Resize
+from imcswav.imaging.placement import must_stream
+from imcswav.imaging.read import decode_many, printable, shorter_side
+from imcswav.imaging.stream import Streamed
 
 SIZE_SAMPLE, SIZE_LIMIT = 100, 64
 STATISTICS_SAMPLE = 2000
@@ -120,7 +120,7 @@ class Files(Data):
     """Images of the files that ``config`` lists, named by their path relative to its folder.
 
     ``skipped`` has the unreadable ones. Streamed, an unreadable file stays in its split for training, where another
-    image takes its place (see imcswav/stream.py), and ``readable()`` has the rest.
+    image takes its place (see imcswav/imaging/stream.py), and ``readable()`` has the rest.
     """
 
     config: FilesConfig

@@ -21,8 +21,8 @@ from torch import Tensor
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.data._files import SIZE_SAMPLE, common_side
 from imcswav.errors import DataError
-from imcswav.images import empty_images, shorter_side, try_decode
-from imcswav.pixels import Resize
+from imcswav.imaging.pixels import Resize
+from imcswav.imaging.read import empty_images, shorter_side, try_decode
 from imcswav.plugins import did_you_mean, hookimpl
 
 TESTS = ("test", "validation", "valid", "val")

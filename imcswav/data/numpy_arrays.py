@@ -21,8 +21,8 @@ from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.errors import DataError
-from imcswav.images import empty_images, to_images
-from imcswav.pixels import Array, Resize, stack
+from imcswav.imaging.pixels import Array, Resize, stack
+from imcswav.imaging.read import empty_images, to_images
 from imcswav.plugins import did_you_mean, hookimpl
 
 USUAL: dict[str, Sequence[str]] = {

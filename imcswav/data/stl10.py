@@ -16,7 +16,7 @@ import torch
 
 from imcswav.data import Data, Split, blind_subset
 from imcswav.data._archive import ArchiveConfig
-from imcswav.images import empty_images
+from imcswav.imaging.read import empty_images
 from imcswav.plugins import hookimpl
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from imcswav.component import KINDS
 from imcswav.plugins import Registry, registry
+from imcswav.recipe.json_schema import schema_text
 from imcswav.reference.api import api_page
 from imcswav.reference.commands import commands_page
 from imcswav.reference.components import kind_page, recipe_page
 from imcswav.reference.markdown import NOTE, link_list
-from imcswav.schema import schema_text
 
 SCHEMA = "recipe.schema.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from imcswav.described import type_text
+from imcswav.recipe.described import type_text
 from imcswav.reference.markdown import NOTE, code, doc, prose, table
 
 _VALUES = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "Path": "PATH"}

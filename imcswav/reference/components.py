@@ -7,8 +7,8 @@ import inspect
 import sys
 
 from imcswav.component import FOLDERS, Component
-from imcswav.described import TABLES
 from imcswav.plugins import Registry
+from imcswav.recipe.described import TABLES
 from imcswav.reference.api import methods
 from imcswav.reference.markdown import NOTE, code, doc, settings_table, table
 

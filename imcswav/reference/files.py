@@ -6,8 +6,8 @@ from pathlib import Path
 
 from imcswav.errors import ImcswavError
 from imcswav.files import write_atomically
+from imcswav.recipe.json_schema import COMMENT
 from imcswav.reference.markdown import NOTE
-from imcswav.schema import COMMENT
 
 
 def write_pages(folder: Path, pages: dict[str, str]) -> list[str]:

@@ -7,12 +7,12 @@ import pytest
 import timm
 import torch
 from packaging.version import Version
+from tiny import SETTINGS
 
 from imcswav.backbones._timm_models import create, dry_run
 from imcswav.data import Batch, DataFacts
 from imcswav.learners.multiview import MultiView
 from imcswav.step import Progress
-from tests.tiny import SETTINGS
 
 FAMILIES = {
     "ResNet": {"model": "test_resnet", "stem": "small"},

@@ -4,7 +4,7 @@ import pytest
 
 from imcswav.backbones.timm import Timm
 from imcswav.check import check_recipe
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 BASE = "imc_swav_cifar10"
 

@@ -5,14 +5,14 @@ import argparse
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import blobs
 
 import imcswav
 from imcswav.backbones.timm import Timm
 from imcswav.check import check_recipe
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError
-from imcswav.recipe_files import load_recipe
-from tests.tiny import blobs
+from imcswav.recipe.files import load_recipe
 
 VIT = {"model": "test_vit", "arguments": {"patch_size": 4, "depth": 1}}
 

@@ -5,7 +5,7 @@ import torch
 
 from imcswav.bench.subject import Subject
 from imcswav.data.array import ArrayData
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 CPU = torch.device("cpu")
 COLOUR = {

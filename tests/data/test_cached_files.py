@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from imcswav import stream
 from imcswav.data import _files
 from imcswav.data.image_folder import ImageFolder
 from imcswav.errors import DataError
+from imcswav.imaging import stream
 
 COUNT = 60
 

@@ -199,6 +199,6 @@ def test_pictures_are_decoded_as_files_are(package, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
     features = package.Features({"image": package.Image()})
     package.Dataset.from_dict({"image": [Image.fromarray(noise)] * 2}, features=features).save_to_disk(tmp_path / "s")
-    from imcswav.images import decode
+    from imcswav.imaging.read import decode
 
     assert (build(tmp_path / "s", size=16).train.images == decode(noise, size=16)).all()

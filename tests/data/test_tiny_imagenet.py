@@ -8,7 +8,7 @@ from PIL import Image
 from imcswav.data.imagenet_subset import IMAGENET_10, IMAGENET_DOGS, ImageNetSubset
 from imcswav.data.tiny_imagenet import TinyImageNet
 from imcswav.errors import DataError
-from imcswav.stream import Streamed
+from imcswav.imaging.stream import Streamed
 from imcswav.testing import check_component
 
 IDS = ["n02124075", "n01443537", "n09999999"]  # as in wnids.txt: in no order

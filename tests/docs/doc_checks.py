@@ -27,8 +27,8 @@ from doc_world import components_of_the_page, cut_short
 
 from imcswav.check import check_recipe
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
-from imcswav.schema import recipe_schema
+from imcswav.recipe.files import load_recipe
+from imcswav.recipe.json_schema import recipe_schema
 from imcswav.testing import check_component
 
 COMMANDS, PLAIN = {"console", "bash", ""}, {"text", "csv"}

@@ -12,7 +12,7 @@ from doc_world import install
 from imcswav import cli
 from imcswav.check import check_recipe
 from imcswav.errors import ImcswavError
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "new"}
 SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}

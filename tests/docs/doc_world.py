@@ -15,7 +15,7 @@ from PIL import Image
 import imcswav
 from imcswav.data.image_folder import ImageFolder
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 
 NO_DATA = {"array", "image_folder", "numpy"}
 

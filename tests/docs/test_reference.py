@@ -73,7 +73,7 @@ def test_settings_have_type_default_range_and_meaning(made):
 def test_plugins_leave_the_pages_alone(made, monkeypatch):
     known = plugins.Registry(dict(registry().classes), dict(registry().origins))
     known.add(Foreign, "somebody 1.0")
-    for module in ("plugins", "schema", "reference"):
+    for module in ("plugins", "recipe.json_schema", "reference"):
         monkeypatch.setattr(f"imcswav.{module}.registry", lambda: known)
     assert pages() == made
 

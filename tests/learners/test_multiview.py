@@ -11,7 +11,7 @@ from imcswav.errors import RecipeError
 from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
 from imcswav.plugins import registry
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.step import Progress
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import batch, learner
 from torch import nn
 
 from imcswav.build import build_engine
@@ -12,9 +13,8 @@ from imcswav.errors import RecipeError
 from imcswav.optimizers.adam import Adam
 from imcswav.optimizers.adamw import AdamW
 from imcswav.optimizers.sgd import SGD
-from imcswav.recipe_files import load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.step import Progress
-from tests.tiny import batch, learner
 
 SHAPES = {
     "backbone.stem.weight": (3, 2), "backbone.stem.bias": (3,), "backbone.block.weight": (3, 3),

@@ -1,0 +1,287 @@
+"""Images: any file, PIL image or array → uint8 tensors (C, S, S).
+
+Rules, the same for training and prediction:
+
+- transparent images are laid over white; 16-bit values 0 … 65535 become 0 … 255; floats must lie in 0 … 1;
+- EXIF orientation is applied, of an animation the first frame is taken, colour profiles are ignored;
+- ``resize`` makes an image square: "crop" takes the largest centred square, "pad" adds black, "stretch"
+  distorts; scaling is antialiased bilinear;
+- 1 or 3 channels come from any format Pillow reads by itself, other numbers from ``.npy`` files (H, W, C);
+- over 100 million pixels an image is refused; a JPEG is counted after the decoder's own reduction (up to 8
+  times a side), except a progressive one, which has to be held in full.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from imcswav.errors import DataError
+from imcswav.imaging.pixels import Array, Resize, eight_bits, fit, stack, to_channels
+
+PIXEL_LIMIT = 100_000_000
+# formats Pillow names but can't decode by itself; EPS would start Ghostscript on a stranger's file
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
+    """Image files under ``root``, as ``find_files`` gives them."""
+    return find_files(root, channels)[0]
+
+
+def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Path], list[Path]]:
+    """Image files under ``root`` by extension, and all others; sorted by path, without hidden files and folders.
+
+    Links are followed; a folder is read once, however many links lead to it. Raises DataError when ``root``
+    or a folder below it can't be listed.
+    """
+    wanted = _formats().keys() if channels in (1, 3) else {".npy"}
+    found: dict[bool, list[Path]] = {True: [], False: []}
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                found[os.path.splitext(name)[1].lower() in wanted].append(Path(folder, name))
+    return sorted(found[True], key=Path.as_posix), sorted(found[False], key=Path.as_posix)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """The path as text any file can hold: bytes of its name that are no UTF-8 are written as ``\\xff``."""
+    return os.fsencode(Path(path).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def decode(source: Any, *, size: int | None, channels: int | None = 3, resize: Resize = "crop") -> Tensor:
+    """One image as uint8 (C, size, size): a path, a file's bytes, a PIL image, or an array (C, H, W) or (H, W[, C]).
+
+    ``size=None`` keeps the shape; ``channels=None`` keeps an array's channels and makes all else RGB.
+    Raises DataError naming the source and what is wrong with it.
+    """
+    try:
+        return _decode(source, size, channels, resize)
+    except Exception as error:  # a broken file can make a decoder raise anything
+        name = printable(source) if isinstance(source, str | os.PathLike) else f"The {type(source).__name__}"
+        raise DataError(f"{name} can't be used as an image: {_reason(error)}.") from error
+
+
+def decode_many(
+    paths: Sequence[str | os.PathLike[str]], *, size: int, channels: int = 3, resize: Resize = "crop"
+) -> tuple[Tensor, list[int], list[tuple[str, str]]]:
+    """Decode files in parallel.
+
+    Gives uint8 (N, C, size, size), the indices of the N readable files, and (path, reason) of the others.
+
+    Raises DataError only when the images don't fit into this machine's memory.
+    """
+    images_NCHW = empty_images(len(paths), channels, size)
+
+    def read(index: int) -> str:
+        image = try_decode(paths[index], size=size, channels=channels, resize=resize)
+        if isinstance(image, str):
+            return image
+        images_NCHW[index] = image
+        return ""
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # what Pillow warns of is either harmless or raised and listed
+        reasons = list(pool.map(read, range(len(paths))))
+    kept = [index for index, reason in enumerate(reasons) if not reason]
+    skipped = [(printable(path), reason) for path, reason in zip(paths, reasons, strict=True) if reason]
+    return images_NCHW[kept] if skipped else images_NCHW, kept, skipped
+
+
+def empty_images(count: int, channels: int, size: int) -> Tensor:
+    """Room for images, uint8 (count, channels, size, size); raises DataError when the machine hasn't the memory."""
+    need, have = count * channels * size * size, physical_memory()
+    if need > have:
+        raise DataError(
+            f"{count} images of {channels}×{size}×{size} need {need / 1e9:.1f} GB of memory and this "
+            f"machine has {have / 1e9:.1f}; use fewer (limit) or smaller (size) ones."
+        )
+    return torch.empty(count, channels, size, size, dtype=torch.uint8)
+
+
+def try_decode(source: Any, *, size: int, channels: int, resize: Resize) -> Tensor | str:
+    """One image as ``decode`` gives it, or, as half a sentence, why it can't be used."""
+    try:
+        return _decode(source, size, channels, resize)
+    except Exception as error:  # as in decode
+        return _reason(error)
+
+
+def to_images(images: Any, *, size: int | None = None, channels: int | None = None, resize: Resize = "crop") -> Tensor:
+    """Many images as uint8 (N, C, S, S).
+
+    ``images`` is an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W), or an iterable of what
+    ``decode`` takes; ``stack`` in imcswav/imaging/pixels.py says how the axis of C is told.
+    ``size=None`` keeps the shorter side, ``channels=None`` the channels. Raises DataError for anything else.
+    """
+    if isinstance(images, np.ndarray | Tensor):
+        try:
+            batch_NCHW = to_channels(stack(images, channels), channels)
+        except DataError as error:
+            raise DataError(f"The {type(images).__name__} can't be taken as images: {error}.") from error
+    elif isinstance(images, Iterable) and not isinstance(images, str | bytes | os.PathLike | Image.Image | dict):
+        each = [decode(image, size=size, channels=channels, resize=resize) for image in images]
+        if len(shapes := sorted({tuple(image.shape) for image in each})) > 1:
+            raise DataError(f"The images differ in shape (C, H, W): {shapes[0]} and {shapes[-1]}; give size=.")
+        batch_NCHW = torch.stack(each) if each else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+    else:
+        raise DataError(
+            f"A {type(images).__name__} can't be taken as images; give an array or tensor (N, H, W), "
+            f"(N, H, W, C) or (N, C, H, W), or a list of paths, PIL images or arrays."
+        )
+    if not len(batch_NCHW):
+        raise DataError("There are no images: the list or array is empty; give at least one.")
+    side = size or min(batch_NCHW.shape[2:])
+    return torch.cat([fit(chunk, side, resize) for chunk in torch.split(batch_NCHW, 1024)])
+
+
+def shorter_side(source: Path | bytes) -> int | None:
+    """Pixels of an image's shorter side, from the header of a file or its bytes; None when it can't be read."""
+    suffix = "" if isinstance(source, bytes) else source.suffix.lower()
+    try:
+        with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return min(_open(file, suffix, None).size)
+    except Exception:  # as in decode; the file is named later, when it is to be decoded
+        return None
+
+
+def physical_memory() -> float:
+    """Bytes of main memory, infinite where the system doesn't tell."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return float("inf")
+
+
+def _decode(source: Any, size: int | None, channels: int | None, resize: Resize) -> Tensor:
+    if isinstance(source, str | os.PathLike):
+        image_CHW = _read(Path(source), size, channels)
+    elif isinstance(source, bytes):
+        image_CHW = _from_pil(_open(BytesIO(source), "", size), channels or 3)
+    elif isinstance(source, Image.Image):
+        image_CHW = _from_pil(source, channels or 3)
+    elif isinstance(source, np.ndarray | Tensor):
+        image_CHW = _from_array(source, channels)
+    else:
+        raise DataError("it is neither a path, a PIL image, an array nor a tensor")
+    image_CHW = to_channels(image_CHW[None], channels)[0]
+    return fit(image_CHW[None], size, resize)[0] if size else image_CHW.contiguous()
+
+
+def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is no regular file")
+    if not status.st_size:
+        raise DataError("the file is empty")
+    if path.suffix.lower() == ".npy":
+        values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is read before the check
+        _check_limit(values.size, "values")
+        return _from_array(np.asarray(values), channels)
+    with open(path, "rb") as file:
+        return _from_pil(_open(file, path.suffix.lower(), size), channels or 3)
+
+
+def _open(file: BinaryIO, suffix: str, size: int | None) -> Image.Image:
+    """Open without decoding; a JPEG will be decoded no larger than needed for twice ``size``."""
+    jpeg = file.read(3) == b"\xff\xd8\xff"
+    file.seek(0)
+    if jpeg:  # not by Image.open, which refuses a huge one before it can be reduced
+        image: Image.Image = JpegImagePlugin.JpegImageFile(file)
+        full = image.width * image.height
+        if size:
+            image.draft(None, (2 * size, 2 * size))
+        _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels")
+        return image
+    known = _formats()
+    first = known.get(suffix)
+    order = ([first] if first else []) + sorted(set(known.values()) - {first})
+    image = Image.open(file, formats=order)
+    _check_limit(image.width * image.height, "pixels")
+    return image
+
+
+def _check_limit(count: int, what: str) -> None:
+    if count > PIXEL_LIMIT:
+        raise DataError(f"its {count:,} {what} are over the limit of {PIXEL_LIMIT:,}")
+
+
+def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
+    """Pixels (C, H, W) of one array."""
+    if values.ndim not in (2, 3):
+        raise DataError(f"the shape {tuple(values.shape)} is none of (H, W), (H, W, C) and (C, H, W)")
+    return stack(values[None], channels)[0]
+
+
+def _from_pil(image: Image.Image, channels: int) -> Tensor:
+    """Pixels (C, H, W) with C = 1 or 3."""
+    if channels not in (1, 3):
+        raise DataError(f"it has 1 or 3 channels and {channels} are wanted; store those as .npy files (H, W, C)")
+    image.load()
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception:  # malformed EXIF: the picture is good, only its orientation is unknown
+        image = image.copy()
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if values.dtype.kind == "i":  # Pillow's "I" has 32 bits and holds 16
+            if values.min() < 0 or values.max() > 65535:
+                raise DataError(f"its values {values.min()} … {values.max()} are outside 0 … 65535")
+            values = values.astype(np.uint16)
+        image = Image.fromarray(eight_bits(values[None])[0])
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1)
+
+
+def _reason(error: Exception) -> str:
+    """Why an image can't be used, as half a sentence."""
+    match error:
+        case DataError():
+            return str(error)
+        case UnidentifiedImageError():
+            return "it is no image that Pillow reads"
+        case FileNotFoundError():
+            return "the file is not there (a broken link?)"
+        case PermissionError():
+            return "reading it is not permitted"
+        case Image.DecompressionBombError():
+            return f"its pixels are over the limit of {PIXEL_LIMIT:,}"
+        case _:
+            text = " ".join(str(error).split()).rstrip(".")
+            return f"decoding fails ({type(error).__name__}{': ' if text else ''}{text})"
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"The folder {error.filename} can't be listed ({error.strerror}); make it readable or leave it out."
+    )
+
+
+@cache
+def _formats() -> dict[str, str]:
+    """Format by extension, of every format Pillow decodes by itself."""
+    Image.init()
+    extensions = Image.registered_extensions()
+    return {ext: name for ext, name in extensions.items() if name in Image.OPEN and name not in NOT_DECODED}

@@ -1,0 +1,147 @@
+"""Loading a recipe, with all its problems at once, and writing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from imcswav.errors import Problem, RecipeError
+from imcswav.recipe import Recipe, gather
+from imcswav.recipe.errors import Path as Keys
+from imcswav.recipe.errors import problems_of, shown, written
+from imcswav.recipe.merge import Override, apply, merge, odd, parse_overrides, unaliased
+from imcswav.recipe.sources import Layer, read_layers, recipe_names
+
+__all__ = ["dump_recipe", "load_recipe", "placed", "problems_of", "recipe_names"]
+
+Overrides = Sequence[str] | Mapping[str, Any]
+
+_TEXTUAL = ("string_type", "path_type", "literal_error", "enum")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a recipe was put together from: its layers, the last word first, and the overrides."""
+
+    layers: list[Layer]
+    changes: list[Override]
+
+    @property
+    def name(self) -> str:
+        return self.layers[0].name
+
+    def where(self, path: Keys) -> str:
+        """File and line of a path in gathered tables, or of what it is in."""
+        keys = tuple(map(str, path))
+        in_file = any(layer.place(path) for layer in self.layers if path)
+        for change in self.changes:
+            asked = tuple(map(str, change.path))
+            renamed = asked[-1] == "name" and asked[:-1] == keys
+            made = not in_file and asked[: len(keys)] == keys  # a table that only an override brought about
+            if keys[: len(asked)] == asked or (keys and (renamed or made)):
+                return "--set"
+        for length in range(len(path), 0, -1):
+            for layer in self.layers:
+                if place := layer.place(path[:length]):
+                    return place
+        return self.name if self.layers[0].lines else ""
+
+    def rename(self, path: Keys) -> Keys:
+        """The path as written: below [learner] only where the user put it there."""
+        kept = any(path[1] in _learner(layer.tables) for layer in self.layers) if len(path) > 1 else True
+        return path if kept or not path else shown(path)
+
+    def doubled(self) -> list[Problem]:
+        """Settings of the learner that stand in [learner] and at the top level of one file."""
+        return [
+            Problem(key, "stands both at the top level and in [learner].", "Keep one.", where=self.where((key,)))
+            for layer in self.layers
+            for key in sorted(_learner(layer.tables) & layer.tables.keys() - Recipe.model_fields.keys())
+        ]
+
+
+def _learner(tables: Mapping[str, Any]) -> set[str]:
+    learner = tables.get("learner")
+    return set(learner) if isinstance(learner, dict) else set()
+
+
+def load_recipe(source: str | Path | Mapping[str, Any], overrides: Overrides = ()) -> Recipe:
+    """The validated recipe of a TOML file, of a shipped recipe's name, or of a dict.
+
+    ``overrides`` are "path=value" texts (value: TOML, else plain text; ``null`` removes the key) or a mapping
+    of dotted paths to values. Their order doesn't matter, but of two for the same path the later wins.
+    Raises RecipeError with every problem found.
+    """
+    layers = read_layers(source)
+    changes, problems = parse_overrides(overrides)
+    for change in changes:
+        problems += [replace(one, where="--set") for one in odd(change.value, change.path)]
+    origin = _Origin(layers, changes)
+    if problems:
+        raise RecipeError(origin.name, problems)
+    tables, problems = _combined(layers, changes)
+    recipe, found = _attempt(tables)
+    if isinstance(found, ValidationError) and (retyped := _as_text(changes, found, tables)):
+        tables, problems = _combined(layers, retyped)
+        recipe, found = _attempt(tables)
+    if isinstance(found, ValidationError):
+        problems += problems_of(found, origin.where, tables=tables, rename=origin.rename)
+    elif found:
+        problems.append(Problem("", f"can't be checked: {found}."))
+    problems += origin.doubled()
+    if problems or recipe is None:
+        raise RecipeError(origin.name, problems)
+    return recipe
+
+
+def placed(
+    problems: Iterable[Problem], source: str | Path | Mapping[str, Any], overrides: Overrides = ()
+) -> list[Problem]:
+    """Problems found after loading (by checks between parts), with file and line filled in."""
+    origin = _Origin(read_layers(source), parse_overrides(overrides)[0])
+    return [one if one.where else replace(one, where=origin.where(_keys(one.path))) for one in problems]
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """TOML text with every default spelled out and None left out; loading it gives an equal recipe."""
+    return tomli_w.dumps(recipe.tables())
+
+
+def _keys(path: str) -> Keys:
+    keys: Keys = tuple(int(key) if key.isdecimal() else key for key in path.split("."))
+    return keys if keys[0] in Recipe.model_fields else ("learner", *keys)
+
+
+def _attempt(tables: dict[str, Any]) -> tuple[Recipe | None, Exception | None]:
+    try:
+        return Recipe.model_validate(tables), None
+    except (ValidationError, RecursionError, OverflowError) as error:
+        return None, error
+
+
+def _as_text(changes: list[Override], error: ValidationError, tables: Any) -> list[Override]:
+    """The overrides with the text as typed where it reads as a number but has to be text; [] if none."""
+    places = {
+        tuple(map(str, written(one, tables))) for one in error.errors(include_url=False) if one["type"] in _TEXTUAL
+    }
+    wrong = [
+        change.text is not None and not isinstance(change.value, str) and tuple(map(str, change.path)) in places
+        for change in changes
+    ]
+    pairs = zip(changes, wrong, strict=True)
+    return [replace(change, value=change.text) if bad else change for change, bad in pairs] if any(wrong) else []
+
+
+def _combined(layers: list[Layer], changes: list[Override]) -> tuple[dict[str, Any], list[Problem]]:
+    tables: dict[str, Any] = {}
+    for layer in reversed(layers):
+        left_out = {"extends"} if layer is layers[0] else {"extends", "expected"}  # figures are of one file's settings
+        own = {key: value for key, value in layer.tables.items() if key not in left_out}
+        tables = merge(tables, gather(own))
+    tables = unaliased(tables)
+    return tables, apply(tables, changes)

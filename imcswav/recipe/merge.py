@@ -1,0 +1,212 @@
+"""Recipes on top of recipes: merging tables, and ``--set path=value``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imcswav.component import FOLDERS
+from imcswav.errors import Problem
+from imcswav.recipe import DEFAULT_LEARNER, Recipe
+from imcswav.recipe.errors import Path, dotted, plain, short, shown
+
+DEPTH = 40
+"""Deepest nesting of a recipe; real ones need 5."""
+
+_REMOVED = object()
+
+
+@dataclass(frozen=True)
+class Override:
+    """``path`` gets ``value``; ``text`` is what the user typed, for a setting that turns out to be text."""
+
+    path: Path
+    value: Any
+    text: str | None = None
+
+    @property
+    def depth(self) -> int:
+        """How deep the table stands that is changed; a new name, or hinge, changes the table it is in."""
+        return len(self.path) - (self.path[-1] in _turning() and len(self.path) > 1)
+
+
+def merge(base: Any, new: Any, path: Path = ()) -> Any:
+    """``new`` on top of ``base``: tables merge, all else replaces.
+
+    A table whose name differs is another component, so nothing of ``base`` is kept. The recipe's own name is
+    no such name. A bare name stands for a table with that name. What stays under another hinge (a backbone's
+    ``model``) is the component's to say.
+    """
+    if isinstance(base, str) and isinstance(new, dict):
+        base = {"name": base}
+    if isinstance(base, dict) and isinstance(new, str):
+        return base if _named(base, path) == new else new
+    if not (isinstance(base, dict) and isinstance(new, dict)):
+        return new
+    if path and "name" in new and _named(base, path) not in (None, new["name"]):
+        return new
+    base = _inherited(base, new, path)
+    return base | {key: merge(base[key], value, (*path, key)) if key in base else value for key, value in new.items()}
+
+
+def _named(table: dict[str, Any], path: Path) -> Any:
+    implied = DEFAULT_LEARNER if path == ("learner",) else path[-1] if path[0] == "callbacks" else None
+    return table.get("name", implied if path[0] == "learner" or len(path) == 2 else None)
+
+
+def _inherited(base: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, Any]:
+    from imcswav.plugins import registry
+
+    name = base.get("name", new.get("name"))
+    for cls in registry() if name else ():
+        if cls.name == name and cls.Config.hinge in new and {cls.kind, FOLDERS[cls.kind]} & set(path):
+            return cls.Config.inherit(base, new)
+    return base
+
+
+def _turning() -> set[str | None]:
+    from imcswav.plugins import registry
+
+    return {"name", *(cls.Config.hinge for cls in registry())}
+
+
+def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
+    """``a.b=value`` texts, or a mapping of dotted paths; in the order in which they must be applied."""
+    parsed, problems = [], []
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    for entry in overrides:
+        if isinstance(overrides, Mapping):
+            key, value, text = str(entry), overrides[entry], None
+            value = _REMOVED if value is None else unaliased(value)
+        else:
+            key, equals, text = (part.strip() for part in str(entry).partition("="))
+            value = _value(text)
+            if not (key and equals):
+                problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where="--set"))
+                continue
+        parsed.append(Override(_path(key), value, text))
+    return sorted(parsed, key=lambda override: override.depth), problems
+
+
+def _path(key: str) -> Path:
+    try:
+        table: Any = tomllib.loads(f"{key} = 0")
+    except (ValueError, RecursionError):
+        keys: Path = tuple(key.split("."))
+    else:
+        keys = ()
+        while isinstance(table, dict):
+            ((first, table),) = table.items()
+            keys = (*keys, first)
+    return keys if keys[0] in Recipe.model_fields else ("learner", *keys)
+
+
+def _value(text: str) -> Any:
+    if text == "null":
+        return _REMOVED
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def apply(tables: dict[str, Any], overrides: Sequence[Override]) -> list[Problem]:
+    """Change ``tables`` in place; returns what did not fit."""
+    problems = [problem for override in overrides if (problem := _apply(tables, override))]
+    _prune(tables)
+    return problems
+
+
+def _apply(tables: dict[str, Any], override: Override) -> Problem | None:
+    path = override.path
+    at: Any = tables
+    if len(path) > DEPTH:
+        return _misfit(path[:3], f"is followed by more than {DEPTH} keys.", None)
+    for place, step in enumerate(path):
+        key = _index(at, step)
+        if key is None:
+            return _out_of_range(at, path[: place + 1])
+        old = at.get(key, _REMOVED) if isinstance(at, dict) else at[key]
+        if place == len(path) - 1:
+            _put(at, key, old, override)
+            break
+        if old is _REMOVED or isinstance(old, str):
+            at[key] = {} if old is _REMOVED else {"name": old}
+        elif not isinstance(old, dict | list):
+            return _misfit(path[: place + 1], f"is {short(old)} and has no '{path[place + 1]}'.", old)
+        at = at[key]
+    return None
+
+
+def _put(at: Any, key: str | int, old: Any, override: Override) -> None:
+    if isinstance(at, dict) and not (key == "name" and override.value is _REMOVED):
+        merged = merge(dict(at), {key: override.value}, override.path[:-1])
+        at.clear()
+        at.update(merged)
+    else:
+        at[key] = merge(old, override.value, override.path)
+
+
+def _index(at: Any, key: str | int) -> str | int | None:
+    """``key`` as ``at`` takes it; None when ``at`` is an array without such an entry."""
+    if isinstance(at, dict):
+        return key
+    text = str(key)
+    return int(text) if text.isdecimal() and len(text) < 9 and int(text) < len(at) else None
+
+
+def _out_of_range(at: list[Any], path: Path) -> Problem:
+    entries = f"entries 0 to {len(at) - 1}" if len(at) > 1 else "entry 0 only" if at else "no entries"
+    return _misfit(path, f"there is no such entry; {dotted(shown(path[:-1]))} has {entries}.", None)
+
+
+def _misfit(path: Path, message: str, value: Any) -> Problem:
+    return Problem(dotted(shown(path)), message, "", plain(value), where="--set")
+
+
+def _prune(at: Any) -> None:
+    if isinstance(at, dict):
+        for key in [key for key, value in at.items() if value is _REMOVED]:
+            del at[key]
+    elif isinstance(at, list):
+        at[:] = [entry for entry in at if entry is not _REMOVED]
+    for entry in at.values() if isinstance(at, dict) else at if isinstance(at, list) else ():
+        _prune(entry)
+
+
+def unaliased(value: Any, depth: int = 0) -> Any:
+    """A copy of nested tables and arrays as dict and list; what lies deeper than DEPTH is left as it is."""
+    if depth <= DEPTH and isinstance(value, Mapping):
+        return {key: unaliased(entry, depth + 1) for key, entry in value.items()}
+    if depth <= DEPTH and isinstance(value, list | tuple):
+        return [unaliased(entry, depth + 1) for entry in value]
+    return value
+
+
+def odd(tables: Any, path: Path = ()) -> list[Problem]:
+    """What no TOML file should hold, whatever the schema says; later steps rely on its absence."""
+    problems, todo = [], [(path, tables)]
+    while todo:
+        path, value = todo.pop()
+        if isinstance(value, dict | list) and len(path) >= DEPTH:
+            return [Problem(dotted(shown(path[:3])), f"is nested more than {DEPTH} deep.")]
+        if isinstance(value, dict):
+            todo += [((*path, key), entry) for key, entry in value.items()]
+        elif isinstance(value, list):
+            todo += [((*path, index), entry) for index, entry in enumerate(value)]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            problems.append(Problem(dotted(shown(path)), "must be a number of at most 64 bits."))
+        texts = [value, *(value if isinstance(value, dict) else ())]
+        if any(isinstance(text, str) and not _unicode(text) for text in texts):
+            problems.append(Problem(dotted(shown(path)), "must be valid Unicode text."))
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            problems.append(Problem(dotted(shown(path)), "must have text as its keys."))
+    return problems
+
+
+def _unicode(text: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)

@@ -1,0 +1,1 @@
+"""What is made of finished runs: files, plots, tables over seeds and runs, assignments of new images."""

@@ -1,0 +1,107 @@
+"""What a finished run leaves behind: model, assignments, plots, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, known_labels, published_accuracy
+from imcswav.files import write_csv
+from imcswav.protocol import describe, origins, split_name
+from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+
+def finish(trainer: Trainer) -> dict[str, Any]:
+    """Evaluate the last epoch's network and write everything; returns the summary."""
+    recipe, run = trainer.recipe, trainer.run
+    with evaluation_model(trainer) as model:
+        assessment = assess(model, trainer.data, recipe, fit_clusterer=True)
+        model.save(run.model)
+    if assessment.scores:
+        trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
+    summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer))
+    if trainer.data.skipped:  # of streamed images they are only known now
+        write_csv(run.path / "skipped.csv", ("image", "reason"), trainer.data.skipped)
+    write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
+    scored, class_names = assessment.scored, trainer.data.class_names
+    if scored.probabilities is not None:
+        plot_clusters(run.path / "clusters.png", scored, recipe.clusters)
+        labels_N, known_N = known_labels(scored)
+        if labels_N is not None:
+            clusters_N = scored.clusters[known_N]
+            plot_confusion(run.path / "confusion.png", labels_N, clusters_N, recipe.clusters, class_names)
+    plot_curves(run.path / "curves.png", run.path / "metrics.jsonl")
+    run.write_json("summary.json", summary)
+    return summary
+
+
+def summarise(trainer: Trainer, assessment: Assessment, published: float | None) -> dict[str, Any]:
+    """The content of ``summary.json``; scores are null where there are no labels.
+
+    ``acc_bn_test`` is ACC by the released program's protocol, see ``published_accuracy``.
+    """
+    recipe = trainer.recipe
+    names = [settings.owner.name for settings in recipe.evaluation.metrics]
+    scores = {name: assessment.scores.get(name) for name in names}
+    reference = {"acc_bn_test": published, "kmeans_acc": None, "features_kmeans_acc": None}
+    reference |= baselines(assessment, recipe)
+    trained = split_name(assessment.train.split, "train")
+    scored = "test" if assessment.test else trained
+    used = len(np.unique(assessment.scored.clusters)) if assessment.scored.probabilities is not None else None
+    return {
+        "recipe": recipe.name,
+        **{key: None if value is None else round(value, 6) for key, value in {**scores, **reference}.items()},
+        "clusters": recipe.clusters,
+        "clusters_used": used,
+        **runtime_summary(trainer),
+        "seed": recipe.seed,
+        "bn_statistics": recipe.predict.bn_statistics,
+        "predict_views": recipe.predict.views,
+        "protocol": describe(trained, scored),
+        "trained_on": f"{trained} ({len(assessment.train.split)} images)",
+        "scored_on": f"{scored} ({len(assessment.scored.split)} images)",
+        "device": str(trainer.device),
+        "precision": trainer.engine.precision,
+        "run": str(trainer.run.path),
+    }
+
+
+def write_assignments(path: Path, assessment: Assessment, class_names: Sequence[str]) -> None:
+    """``assignments.csv``: a row an image of every split."""
+    header = ("image", "split", "cluster", "confidence", "label")
+    rows: list[Sequence[Any]] = []
+    for name, assigned in (("train", assessment.train), ("test", assessment.test)):
+        if assigned is not None and assigned.probabilities is not None:
+            rows += assignment_rows(assigned, name, class_names)
+    write_csv(path, header, rows)
+
+
+def assignment_rows(assigned: Assigned, split: str, class_names: Sequence[str]) -> Iterable[Sequence[Any]]:
+    """(image, split, cluster, confidence, label) of each image; the label is empty where unknown.
+
+    The split is the one that the image came from, also where both were trained on together.
+    """
+    assert assigned.probabilities is not None
+    clusters, confidence, labels = assigned.clusters, assigned.probabilities.max(1), assigned.labels
+    for i, (name, origin) in enumerate(zip(assigned.split.names, origins(assigned.split, split), strict=True)):
+        label = "" if labels is None or labels[i] < 0 else class_names[labels[i]] if class_names else labels[i]
+        yield name, origin, int(clusters[i]), f"{confidence[i]:.4f}", label
+
+
+def runtime_summary(trainer: Trainer) -> dict[str, Any]:
+    """Figures of the training itself."""
+    images = trainer.step * trainer.settings.batch_size
+    return {
+        "epochs": trainer.epoch,
+        "steps": trainer.step,
+        "skipped": len(trainer.data.skipped),
+        "seconds": round(trainer.seconds, 2),
+        "cpu_seconds": round(trainer.cpu_seconds, 2),
+        "images_per_second": round(images / trainer.seconds, 1) if trainer.seconds else None,
+    }

@@ -1,0 +1,132 @@
+"""Several runs side by side: settings that differ, figures, agreement of their clusters, curves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imcswav.clusterers import Array
+from imcswav.errors import ImcswavError, RunError
+from imcswav.files import write_atomically
+from imcswav.recipe.flat import flat
+from imcswav.results.plots import plot_compared
+from imcswav.results.seeds import is_series, read
+from imcswav.runs import RunFolder, figures
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Adjusted Rand index between the clusters of two runs (their indices), over the images that both have."""
+
+    first: int
+    second: int
+    images: int
+    ari: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare_runs`` found; every list has an entry a run."""
+
+    runs: list[Path]
+    settings: dict[str, list[Any]]
+    """By dotted path, only those that differ; None where a run has no such setting."""
+    protocols: list[str | None]
+    scores: dict[str, list[float | None]]
+    agreements: list[Agreement]
+
+
+def compare_runs(
+    runs: Sequence[str | Path], plot_file: Path | None = None, json_file: Path | None = None
+) -> Comparison:
+    """Compare finished runs; a folder of several seeds stands for each of its finished runs.
+
+    ``plot_file`` gets the curves (PNG), ``json_file`` everything. Raises RunError for fewer than two runs, an
+    unfinished one, or an existing file.
+    """
+    for path in (plot_file, json_file):
+        refuse_existing(path)
+    folders = [folder for run in runs for folder in _folders(Path(run))]
+    if len(folders) < 2:
+        raise ImcswavError("Give at least two runs to compare; this is one.")
+    summaries = [folder.summary() for folder in folders]
+    tables = [flat(folder.recipe().tables()) for folder in folders]
+    scores = [figures(summary) for summary in summaries]
+    found = Comparison(
+        runs=[folder.path for folder in folders],
+        settings=_differing(tables),
+        protocols=[summary.get("protocol") for summary in summaries],
+        scores={
+            name: [one.get(name) for one in scores] for name in dict.fromkeys(key for one in scores for key in one)
+        },
+        agreements=_agreements([_clusters(folder) for folder in folders]),
+    )
+    if plot_file is not None:
+        plot_compared(plot_file, {str(run.path): run.path / "metrics.jsonl" for run in folders})
+    if json_file is not None:
+        text = json.dumps(_record(found), indent=2) + "\n"
+        write_atomically(json_file, lambda path: path.write_text(text, encoding="utf-8"))
+    return found
+
+
+def refuse_existing(path: Path | None) -> None:
+    """Raise RunError when a file that would be written exists, or has no folder."""
+    if path is not None and path.exists():
+        raise RunError(f"{path} exists and is not overwritten; give another name.")
+    if path is not None and not path.parent.is_dir():
+        raise RunError(f"The folder {path.parent} does not exist; make it first.")
+
+
+def _folders(path: Path) -> list[RunFolder]:
+    if not is_series(path):
+        return [RunFolder.open(path)]
+    known = read(path)
+    runs = [RunFolder(path / known["runs"][str(seed)]) for seed in known["seeds"] if str(seed) in known["runs"]]
+    return [run for run in runs if run.finished]
+
+
+def _differing(tables: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    paths = dict.fromkeys(path for table in tables for path in table)
+    columns = {path: [table.get(path) for table in tables] for path in paths}
+    return {path: column for path, column in columns.items() if any(value != column[0] for value in column)}
+
+
+def _clusters(run: RunFolder) -> dict[Key, int]:
+    """Cluster of each image by its split and its name, with or without the split before it."""
+    try:
+        with (run.path / "assignments.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {(row["split"], row["image"].removeprefix(f"{row['split']}/")): int(row["cluster"]) for row in rows}
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{run.path} has no readable assignments.csv ({error}); is the run finished?") from error
+
+
+def _agreements(clusters: list[dict[Key, int]]) -> list[Agreement]:
+    pairs = [(one, other) for one in range(len(clusters)) for other in range(one + 1, len(clusters))]
+    return [_agreement(one, other, clusters[one], clusters[other]) for one, other in pairs]
+
+
+def _agreement(first: int, second: int, one: dict[Key, int], other: dict[Key, int]) -> Agreement:
+    from sklearn.metrics import adjusted_rand_score
+
+    common = [key for key in one if key in other]
+    rows: list[Array] = [np.array([found[key] for key in common]) for found in (one, other)]
+    return Agreement(first, second, len(common), float(adjusted_rand_score(*rows)) if common else None)
+
+
+def _record(found: Comparison) -> dict[str, Any]:
+    return {
+        "runs": [str(run) for run in found.runs],
+        "protocols": found.protocols,
+        "settings": found.settings,
+        "scores": found.scores,
+        "agreement": [vars(one) for one in found.agreements],
+    }

@@ -1,0 +1,91 @@
+"""Assign files to the clusters of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from imcswav.errors import DataError, RunError
+from imcswav.files import write_csv
+from imcswav.imaging.read import decode_many, find_images, printable
+from imcswav.model import Model
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How many rows were written where, and what was left out."""
+
+    rows: int
+    out: Path
+    skipped: Sequence[tuple[str, str]]
+    skipped_file: Path
+
+
+def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
+    """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unread files.
+
+    Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
+    """
+    skipped_file = free(out)
+    model = Model.load(run, device)
+    decoded, names, skipped = read_files(model, images)
+    probabilities = model.assign(model.embed(decoded))
+    rows = [(name, int(row.argmax()), f"{row.max():.4f}") for name, row in zip(names, probabilities, strict=True)]
+    with writing(out):
+        write_csv(out, ("image", "cluster", "confidence"), rows)
+        if skipped:
+            write_csv(skipped_file, ("image", "reason"), skipped)
+    return Predicted(len(rows), out, skipped, skipped_file)
+
+
+def free(out: Path) -> Path:
+    """The file for what could not be read, ``NAME.skipped.csv``; raises RunError when it or ``out`` can't be made."""
+    skipped_file = out.with_suffix(".skipped.csv")
+    for path in (out, skipped_file):
+        if path.exists():
+            raise RunError(f"{path} exists and is not overwritten; give another --out.")
+    if not out.parent.is_dir():
+        raise RunError(f"The folder {out.parent} for --out does not exist; make it first.")
+    return skipped_file
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Make one sentence of what goes wrong with the disk."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
+
+
+def read_files(model: Model, images: Sequence[Path]) -> tuple[Tensor, list[str], Sequence[tuple[str, str]]]:
+    """Decoded images (N, C, H, W) of files and folders, their paths as given, and (path, reason) of unreadable ones.
+
+    Raises DataError when a path doesn't exist or no image can be read.
+    """
+    facts = model.facts
+    paths = _expand(images, facts.channels)
+    decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
+    if not kept:
+        raise DataError(
+            f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}."
+        )
+    return decoded, [printable(paths[index]) for index in kept], skipped
+
+
+def _expand(images: Sequence[Path], channels: int) -> list[Path]:
+    paths: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            paths += find_images(path, channels)
+        elif path.exists():
+            paths.append(path)
+        else:
+            raise DataError(f"There is no file or folder {path}; check the path.")
+    if not paths:
+        raise DataError(f"There are no images in {', '.join(map(str, images))}; give image files or a folder of them.")
+    return paths

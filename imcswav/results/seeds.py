@@ -1,0 +1,274 @@
+"""One recipe with several seeds: ordinary runs one after another in this process, and their mean.
+
+runs/<name>/<time>-<id>/seeds.json     what was asked, what is finished, mean and standard deviation
+runs/<name>/<time>-<id>/seed-3/        a complete run folder
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imcswav.api import RunResult, complete, prepare, resume, with_data
+from imcswav.errors import ImcswavError, Problem, RunError
+from imcswav.recipe import Recipe
+from imcswav.recipe.files import Overrides, load_recipe
+from imcswav.results.seed_numbers import seed_numbers
+from imcswav.runs import RunFolder, environment, figures, new_folder, same_but_for_place
+
+FILE = "seeds.json"
+DEVIATION = "sample standard deviation (divisor n - 1)"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of ``n`` runs' figures in [0, 1] and their sample standard deviation, None of a single run."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of one value or more."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+    def __str__(self) -> str:
+        """In percent: "97.8 ± 0.5 (n = 5)"."""
+        beside = "" if self.std is None else f" ± {100 * self.std:.1f}"
+        return f"{100 * self.mean:.1f}{beside} (n = {self.n})"
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """Finished runs of several seeds: their folder, and the run of each seed."""
+
+    path: Path
+    runs: dict[int, RunResult]
+
+    @property
+    def scores(self) -> dict[str, Spread]:
+        """Mean and deviation of each figure that every run has."""
+        found = [figures(run.summary) for run in self.runs.values()]
+        columns = {name: [one.get(name) for one in found] for name in (found[0] if found else {})}
+        return {
+            name: Spread.of([value for value in values if value is not None])
+            for name, values in columns.items()
+            if None not in values
+        }
+
+
+def run_seeds(
+    recipe: str | Path | Mapping[str, Any],
+    seeds: str | Iterable[int],
+    overrides: Overrides = (),
+    out: str | Path | None = None,
+    data: Any = None,
+    warn: Callable[[Problem], object] | None = None,
+    *,
+    resume: bool = False,
+    tell: Callable[[str], object] | None = None,
+) -> SeedsResult:
+    """Train by a recipe with each of ``seeds`` ("0-4", "0,3,7" or numbers), as ``imcswav.run`` does with one.
+
+    The runs are ``seed-<n>/`` in ``out``, a new or empty folder (default ``runs/<name>/<time>-<id>``), beside
+    ``seeds.json``, which is brought up to date after every run. ``resume`` goes on in ``out``, by default in this
+    recipe's newest folder of seeds: finished seeds aren't run again, and seeds may be added. ``tell`` is called with a
+    sentence on progress. Raises what ``imcswav.run`` raises; KeyboardInterrupt after saving.
+    """
+    wanted = _numbers(seeds)
+    loaded = load_recipe(recipe, with_data(overrides, data))
+    if resume:
+        folder = _to_go_on(loaded, out)
+    else:
+        folder = Path(out) if out is not None else new_folder(loaded.name)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder} exists and is not an empty folder; nothing is overwritten: give another --out.")
+    new: dict[str, Any] = {"recipe": loaded.name, "seeds": [], "runs": {}, "settings": _settings(loaded)}
+    known = read(folder) if resume else new
+    kept = [seed for seed in known["seeds"] if seed in wanted or _finished(folder, known, seed)]
+    known["seeds"] = [*kept, *(seed for seed in wanted if seed not in kept)]
+    return _Series(folder, known, recipe, overrides, data, _once(warn), tell or (lambda text: None)).run()
+
+
+def resume_seeds(
+    folder: str | Path, device: str | None = None, data: Any = None, tell: Callable[[str], object] | None = None
+) -> SeedsResult:
+    """Go on with an interrupted series of seeds; a finished one is returned as it is."""
+    known = read(Path(folder))
+    changes = {} if device is None else {"trainer.device": device}
+    return _Series(
+        Path(folder), known, known["settings"], changes, data, _once(None), tell or (lambda text: None)
+    ).run()
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What ``seeds.json`` holds; raises RunError where there is none that can be read."""
+    try:
+        found: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if not {"seeds", "runs", "settings"} <= found.keys():
+            raise ValueError("it is no list of runs")
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{folder} holds no readable {FILE} ({error}); give the folder of a run with --seeds."
+        ) from error
+    return found
+
+
+def is_series(folder: Path) -> bool:
+    """Whether a folder holds several seeds rather than one run."""
+    return (folder / FILE).is_file()
+
+
+@dataclass(frozen=True)
+class _Series:
+    folder: Path
+    known: dict[str, Any]
+    recipe: str | Path | Mapping[str, Any]
+    overrides: Overrides
+    data: Any
+    warn: Callable[[Problem], object]
+    tell: Callable[[str], object]
+
+    def run(self) -> SeedsResult:
+        """Every seed that isn't finished; the list is written as soon as the first run's folder is."""
+        done: dict[int, RunResult] = {}
+        seeds = self.known["seeds"]
+        try:
+            for number, seed in enumerate(seeds, 1):
+                self.tell(f"Seed {seed} ({number} of {len(seeds)})")
+                done[seed] = self._run(seed, done)
+                _forget()
+                self._write(done)
+                self.tell(f"Seed {seed}: {_line(done[seed])}")
+        except KeyboardInterrupt:
+            left = ", ".join(str(seed) for seed in seeds if seed not in done)
+            self.tell(f"Seeds not finished: {left}; go on with: imcswav resume {self.folder}")
+            raise
+        return SeedsResult(self.folder, done)
+
+    def _run(self, seed: int, done: dict[int, RunResult]) -> RunResult:
+        begun = self.known["runs"].get(str(seed))
+        run = RunFolder(self.folder / begun) if begun else None
+        if run is not None and (run.finished or any(run.checkpoints.glob("step-*.pt"))):
+            return resume(run.path, self._device(), data=self.data)
+        path = _unused(self.folder, seed)
+        trainer = prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn)
+        self.known["runs"][str(seed)] = path.name
+        self._write(done)
+        return complete(trainer)
+
+    def _device(self) -> str | None:
+        recipe = load_recipe(self.recipe, with_data(self.overrides, self.data))
+        return recipe.trainer.device
+
+    def _write(self, done: dict[int, RunResult]) -> None:
+        result = SeedsResult(self.folder, done)
+        scores = {
+            name: {
+                "mean": round(spread.mean, 6),
+                "std": None if spread.std is None else round(spread.std, 6),
+                "n": spread.n,
+                "values": {str(seed): figures(run.summary)[name] for seed, run in done.items()},
+            }
+            for name, spread in result.scores.items()
+        }
+        record = {
+            "recipe": self.known["recipe"],
+            "protocol": next((run.summary.get("protocol") for run in done.values()), None),
+            "seeds": self.known["seeds"],
+            "finished": list(done),
+            "deviation": DEVIATION,
+            "scores": scores,
+            "runs": self.known["runs"],
+            "environment": self.known.setdefault("environment", _environment()),
+            "settings": self.known["settings"],
+        }
+        RunFolder(self.folder).write_json(FILE, record)
+
+
+def _once(warn: Callable[[Problem], object] | None) -> Callable[[Problem], object]:
+    """Every seed meets the same problems: each is told of once."""
+    told: set[str] = set()
+
+    def tell(problem: Problem) -> None:
+        if str(problem) not in told:
+            told.add(str(problem))
+            (warn or (lambda one: warnings.warn(str(one), stacklevel=2)))(problem)
+
+    return tell
+
+
+def _numbers(seeds: str | Iterable[int]) -> tuple[int, ...]:
+    try:
+        return seed_numbers(seeds)
+    except (ValueError, TypeError) as error:
+        raise ImcswavError(f"--seeds: {error}.") from error
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as it can be run again from every folder; what others got with it is no part of that."""
+    return recipe.resolved().model_copy(update={"expected": None}).tables()
+
+
+def _to_go_on(recipe: Recipe, out: str | Path | None) -> Path:
+    """``out``, or the newest folder of this recipe's seeds; raises RunError when it is of another recipe."""
+    wanted = _blind(recipe.resolved())
+    if out is not None:
+        if not same_but_for_place(_blind(load_recipe(read(Path(out))["settings"])), wanted):
+            raise RunError(f"The runs in {out} are of another recipe; leave --resume out and give another --out.")
+        return Path(out)
+    home = Path("runs") / recipe.name
+    for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
+        if same_but_for_place(_blind(load_recipe(read(file.parent)["settings"])), wanted):
+            return file.parent
+    raise RunError(f"There is no series of seeds of this recipe under {home}; leave --resume out to start one.")
+
+
+def _blind(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"seed": 0})
+
+
+def _with_seed(overrides: Overrides, seed: int) -> Overrides:
+    return {**overrides, "seed": seed} if isinstance(overrides, Mapping) else [*overrides, f"seed={seed}"]
+
+
+def _unused(folder: Path, seed: int) -> Path:
+    """``seed-<n>``, or ``seed-<n>-2`` … where an earlier attempt left no checkpoint: nothing is overwritten."""
+    attempt, path = 1, folder / f"seed-{seed}"
+    while path.exists():
+        attempt += 1
+        path = folder / f"seed-{seed}-{attempt}"
+    return path
+
+
+def _finished(folder: Path, known: dict[str, Any], seed: int) -> bool:
+    return str(seed) in known["runs"] and RunFolder(folder / known["runs"][str(seed)]).finished
+
+
+def _environment() -> dict[str, Any]:
+    return {key: value for key, value in environment(0).items() if key != "seed"}
+
+
+def _line(run: RunResult) -> str:
+    """The figures of one run, in percent."""
+    found = {name: value for name, value in figures(run.summary).items() if value is not None}
+    return "  ".join(f"{name} {100 * value:.1f}" for name, value in found.items()) or "finished; there are no labels"
+
+
+def _forget() -> None:
+    """Give back what a run held, so that the next finds as much memory as the first did."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if "torch._dynamo" in sys.modules:  # it compiles a function for so many networks only, then never again
+        torch.compiler.reset()

@@ -1,0 +1,97 @@
+"""What `run --seeds`, `reproduce` and `compare` print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from imcswav.console import LABELS, out
+from imcswav.results.comparison import Comparison
+from imcswav.results.reproduction import RULE, Reproduction
+from imcswav.results.seeds import DEVIATION, FILE, SeedsResult
+from imcswav.runs import figures
+
+
+def tell(text: str) -> None:
+    """Progress of several runs, to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def seeds(result: SeedsResult) -> None:
+    """A row a seed, then mean ± standard deviation of each figure."""
+    spreads = result.scores
+    names = [_label(name) for name in spreads]
+    table = Table("seed", *names, title=f"{_recipe(result)}: figures in %")
+    for seed, run in result.runs.items():
+        found = figures(run.summary)
+        table.add_row(str(seed), *(_percent(found[name]) for name in spreads))
+    if spreads:
+        out.print(table)
+    else:
+        out.print(f"{_recipe(result)}: no labels, so no scores.")
+    for name, spread in spreads.items():
+        out.print(f"{_label(name)} {spread}")
+    protocols = {run.summary["protocol"] for run in result.runs.values() if "protocol" in run.summary}
+    out.print(f"mean ± {DEVIATION}; protocol: {', '.join(sorted(protocols)) or 'unknown'}")
+    out.print(f"Folder: {result.path} ({FILE})", soft_wrap=True)
+
+
+def reproduction(done: Reproduction) -> None:
+    """The runs, then a row a figure with its verdict."""
+    seeds(done.seeds)
+    table = Table("figure, in %", "expected", "here", "may fall short by", "verdict", title="Reproduction")
+    for one in done.verdicts:
+        beside = f" ± {100 * one.std:.1f}" if one.std else ""
+        expected = f"{100 * one.expected:.1f}{beside} (n = {one.runs})"
+        table.add_row(_label(one.name), expected, str(one.measured), f"{100 * one.allowed:.1f}", one.outcome)
+    out.print(table)
+    out.print(RULE)
+    if done.changes:
+        tell(f"Warning: settings were changed ({', '.join(done.changes)}), so the expected figures may not hold.")
+    out.print("Reproduced." if done.passed else "Not reproduced.")
+
+
+def comparison(found: Comparison) -> None:
+    """Runs by number, what differs in their recipes, figures, agreement of clusters."""
+    numbers = [str(number) for number in range(1, len(found.runs) + 1)]
+    for number, run in zip(numbers, found.runs, strict=True):
+        out.print(f"{number}: {run}", soft_wrap=True)
+    _columns("Settings that differ", "setting", numbers, found.settings)
+    scores = {_label(name): [_percent(value) for value in row] for name, row in found.scores.items()}
+    _columns("Figures in %", "figure", numbers, {"protocol": found.protocols, **scores})
+    table = Table("runs", "images of both", "ARI", title="Agreement of the clusters (adjusted Rand index)")
+    for one in found.agreements:
+        ari = "–" if one.ari is None else f"{one.ari:.4f}"
+        table.add_row(f"{one.first + 1} and {one.second + 1}", f"{one.images:,}", ari)
+    out.print(table)
+
+
+def written(path: Path | None) -> None:
+    """One line on a file that was written."""
+    if path is not None:
+        out.print(f"Written: {path}", soft_wrap=True)
+
+
+def _columns(title: str, first: str, numbers: list[str], rows: dict[str, Any]) -> None:
+    if not rows:
+        out.print(f"{title}: none.")
+        return
+    table = Table(first, *numbers, title=title)
+    for name, values in rows.items():
+        table.add_row(name, *("–" if value is None else str(value) for value in values))
+    out.print(table)
+
+
+def _recipe(result: SeedsResult) -> str:
+    return str(next((run.summary["recipe"] for run in result.runs.values()), result.path))
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.upper())
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
