@@ -21,6 +21,8 @@ SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
 def check_command(words, world, complete):
     """A command that can be given; ``complete``: as it stands, so that it is run where that is cheap."""
     program, *rest = words
+    if (program, rest[:4]) == ("uv", ["pip", "install", "--torch-backend", "cpu"]):
+        program, rest = "pip", ["install", *rest[4:]]
     if program == "pip":
         return check_pip(rest, world.home)
     if program == "pytest":
