@@ -40,7 +40,7 @@ class PerView:
     def forward(self: Any, x: Tensor) -> Tensor:
         """As the layer's own, for each view apart; running statistics are updated in the order of views."""
         layer: Callable[[Tensor], Tensor] = super().forward  # type: ignore[misc]
-        if self.views == 1 or not self.training:
+        if not self.training or (self.views == 1 and self.fold is None):
             return layer(x)
         if self.joint and x.numel() > self.views * x.shape[1]:
             return _normalise(self, x)

@@ -10,18 +10,18 @@ import torch
 from imcswav import checkpoint
 from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_recipe, raise_errors
-from imcswav.data import Data, mix
+from imcswav.data import Data
 from imcswav.devices import pick_device
 from imcswav.engine import Engine
 from imcswav.errors import Problem
 from imcswav.files import write_csv
-from imcswav.imaging.stream import Streamed
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
+from imcswav.seeding import mix
 from imcswav.trainer import Trainer
 
 INIT = 0
@@ -41,7 +41,7 @@ def build_run(
     prepare_torch(recipe)
     data = training_data(recipe, data)
     problems += raise_errors(recipe.name, check_data(recipe, data))
-    if isinstance(data.train.images, Streamed):  # resumed where memory suffices, the images would have another mean
+    if data.streamed:  # resumed where memory suffices, the images would have another mean
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     torch.manual_seed(mix(recipe.seed, INIT))
     learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
@@ -65,6 +65,7 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     learner: Learner = settings.restored().build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, build_engine(recipe, learner, torch_device), data, run)
     trainer.restore(state)
+    run.note_environment(recipe)
     return trainer
 
 

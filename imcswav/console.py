@@ -16,6 +16,7 @@ from imcswav.plugins import did_you_mean, registry
 from imcswav.recipe import Recipe
 from imcswav.recipe.described import TABLES, settings_of, tables_within
 from imcswav.recipe.files import recipe_names
+from imcswav.runs import BASELINES, figures
 
 if TYPE_CHECKING:
     from imcswav.api import RunResult
@@ -74,22 +75,20 @@ def _images(summary: dict[str, Any]) -> str:
 
 
 def _scores(summary: dict[str, Any]) -> dict[str, Any]:
-    names = list(summary)
-    between = names[names.index("recipe") + 1 : names.index("kmeans_acc")]
-    return {name: summary[name] for name in between if summary[name] is not None}
+    return {name: value for name, value in figures(summary).items() if value is not None and name not in BASELINES}
 
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def scores(figures: dict[str, float]) -> None:
+def scores(found: dict[str, float]) -> None:
     """Figures of `imcswav evaluate`."""
-    if not figures:
+    if not found:
         out.print("The data have no labels, so there is nothing to score.")
         return
     table = Table("metric", "value")
-    for name, value in figures.items():
+    for name, value in found.items():
         table.add_row(name, f"{value:.4f}")
     out.print(table)
 

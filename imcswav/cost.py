@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from imcswav.blame import culprit
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import Problem, RecipeError
 from imcswav.learners import Learner
@@ -45,7 +46,7 @@ def estimate(recipe: Recipe) -> Cost:
     assert isinstance(recipe.learner, Learner.Config)
     channels = facts.channels
     neutral = replace(facts, mean=(0.5,) * channels, std=(0.25,) * channels)
-    learner: Learner = recipe.learner.restored().build(facts=neutral, clusters=recipe.clusters)
+    learner: Learner = recipe.learner.restored().sampled(SAMPLE).build(facts=neutral, clusters=recipe.clusters)
     recipe.optimizer.build().groups(learner.trainable(), learner.depths())
     operations, saved = _dry_step(recipe, learner, facts)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
@@ -73,7 +74,8 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             learner(batch, progress, recipe.seed)["loss"].backward()
     except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
-        message = f"one step on two random images fails: {error}."
+        who = culprit(error)
+        message = f"one step on two random images fails: {f'{who}: ' if who else ''}{type(error).__name__}: {error}."
         raise RecipeError(recipe.name, [Problem("learner", message, "Check that its parts fit each other.")]) from error
     own = {p.untyped_storage().data_ptr() for p in learner.parameters()}
     return counter.get_total_flops(), sum(size for pointer, size in kept.items() if pointer not in own)

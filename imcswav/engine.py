@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from imcswav.data import Batch, mix
+from imcswav.data import Batch
 from imcswav.errors import ImcswavError
 from imcswav.learners import Learner
 from imcswav.phases import HiddenProgress, NotRecordableError
 from imcswav.recipe import TrainerSettings
 from imcswav.recording import Cuda, Recorder, Recording
 from imcswav.schedules import Schedule
+from imcswav.seeding import mix
 from imcswav.step import Progress
 
 STEP = 2

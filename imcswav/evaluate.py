@@ -19,12 +19,13 @@ from torch import Tensor
 
 from imcswav.batchnorm import evaluating, reestimate
 from imcswav.clusterers import Array, Clusterer, unit_rows
-from imcswav.data import Data, Split, mix
+from imcswav.data import Data, Split
 from imcswav.learners import Embedding
 from imcswav.metrics import Metric, Scored
 from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
 from imcswav.recipe import Recipe
+from imcswav.seeding import mix
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -113,10 +114,20 @@ def scores(model: Model, data: Data, recipe: Recipe) -> dict[str, float]:
     data = data.readable()
     test = None if data.test is None else _assign(model, data.test, model.embed(data.test.images))
     reads = {name for settings in recipe.evaluation.metrics for name in cast(type[Metric], settings.owner).reads}
-    train = _assign(model, data.train, model.embed(data.train.images)) if test is None or reads & BANK else None
+    bank = data.train if test is None else _with_labels(data.train)
+    train = _assign(model, bank, model.embed(bank.images)) if test is None or reads & BANK else None
     scored = test or train
     assert scored is not None
     return score(train, scored, recipe)
+
+
+def _with_labels(split: Split) -> Split:
+    """The images whose label is known, of which alone a metric can make something; all where none is."""
+    if split.labels is None or (split.labels >= 0).all() or not (split.labels >= 0).any():
+        return split
+    rows = (split.labels >= 0).nonzero().flatten().cpu()
+    images = split.images[rows.to(split.images.device)]
+    return Split(images, [split.names[row] for row in rows.tolist()], split.labels.cpu()[rows])
 
 
 def _assign(model: Model, split: Split, embedding: Embedding) -> Assigned:

@@ -85,7 +85,7 @@ class Registry:
         Raises PluginError when it is no named Component or when its kind and name are taken.
         """
         if not (isinstance(cls, type) and issubclass(cls, Component) and cls.kind and cls.name):
-            raise PluginError(f"{origin} offers {cls!r}, which is no Component class with a kind and a name.")
+            raise PluginError(f'{origin} offers {cls!r}, which is no component: write class Mine(Loss, name="mine").')
         key = (cls.kind, cls.name)
         if key in self.classes and self.classes[key] is not cls:
             raise PluginError(
@@ -107,7 +107,8 @@ class Registry:
 
     def suggest(self, kind: str, name: str) -> str:
         """A "did you mean" sentence, or the list of what exists; then what could not be loaded."""
-        return " ".join([did_you_mean(name, self.names(kind)), *self.broken])
+        left_out = [plugin.reason for plugin in self.plugins if plugin.state == "disabled"]
+        return " ".join([did_you_mean(name, self.names(kind)), *self.broken, *left_out])
 
     def __iter__(self) -> Iterator[type[Component]]:
         return (self.classes[key] for key in sorted(self.classes))
@@ -187,7 +188,10 @@ def _offered(manager: pluggy.PluginManager, module: ModuleType, origin: str) -> 
         hook = getattr(module, "imcswav_components", None)
         if hook is None:
             raise PluginError(f"{module.__name__} has no hook imcswav_components.")
-        for cls in hook():
+        offered = hook()
+        if not isinstance(offered, list | tuple):
+            raise PluginError(f"imcswav_components of {module.__name__} has to return a list of classes.")
+        for cls in offered:
             scratch.add(cls, origin)
     except Exception:
         manager.unregister(module)

@@ -77,7 +77,7 @@ class Joined(Data):
         # kept where meeting files tells which can be read; tensors would be held in memory twice
         self.source = source if isinstance(self.train.images, Fetched) else None
         self.class_names, self.mean, self.std = source.class_names, source.mean, source.std
-        self.resize, self.skipped, self.note = source.resize, source.skipped, source.note
+        self.resize, self.skipped, self.note, self.reading = source.resize, source.skipped, source.note, source.reading
 
     def readable(self) -> Self:
         """Without the streamed images of either split that can't be read."""

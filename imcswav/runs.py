@@ -10,18 +10,30 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imcswav.errors import RunError
+from imcswav.errors import PluginError, RunError
 from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
+from imcswav.recipe.flat import flat
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
 SOURCE = Path(__file__).parent
+PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "expected")
+"""Dotted paths of what only says where and how loudly to run: without it, recipes ask for the same result."""
+BASELINES = ("kmeans_acc", "features_kmeans_acc")
+REFERENCE = ("acc_bn_test", *BASELINES)
+"""Figures of every summary, whatever the recipe's metrics."""
+FACTS = (
+    "recipe", "metrics", "clusters", "clusters_used", "epochs", "steps", "skipped", "seconds", "cpu_seconds",
+    "images_per_second", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on", "data",
+    "device", "precision", "run",
+)  # fmt: skip
+"""What else a summary says; the recipe's metrics stand beside it, so none may have such a name."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,10 @@ class RunFolder:
     def create(cls, recipe: Recipe, out: str | Path | None = None) -> RunFolder:
         """Make the folder and write ``recipe.toml`` and ``environment.json``.
 
-        Raises RunError when ``out`` exists and isn't empty, or can't be written.
+        Raises RunError when ``out`` exists and isn't empty, or can't be written; PluginError for a metric whose name
+        the summary needs.
         """
+        refuse_taken(recipe)
         path = Path(out) if out is not None else new_folder(recipe.name)
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -108,6 +122,21 @@ class RunFolder:
             raise RunError(message) from error
         return loaded
 
+    def note_environment(self, recipe: Recipe) -> None:
+        """Add to ``environment.json`` what is another on going on; raises RunError, PluginError as ``create``."""
+        refuse_taken(recipe)
+        try:
+            known = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # somebody removed it: what is known now is better than nothing
+            known = {}
+        continued = continued_environment(known if isinstance(known, dict) else {}, environment(recipe.seed))
+        if continued != known:
+            try:
+                self.write_json("environment.json", continued)
+            except OSError as error:
+                reason = error.strerror or error
+                raise RunError(f"The run folder {self.path} can't be written: {reason}; make it writable.") from error
+
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""
         write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
@@ -127,10 +156,27 @@ def figures(summary: Mapping[str, Any]) -> dict[str, float | None]:
 
     Raises RunError for a summary that no run wrote.
     """
-    names = list(summary)
-    if not {"recipe", "clusters"} <= set(names):
+    metrics, names = summary.get("metrics"), list(summary)
+    if isinstance(metrics, list):
+        wanted = [*metrics, *REFERENCE]
+    elif {"recipe", "clusters"} <= set(names):  # written by a version that kept no list: they stand between these
+        wanted = names[names.index("recipe") + 1 : names.index("clusters")]
+    else:
+        wanted = [""]
+    if not set(wanted) <= set(names):
         raise RunError("A summary.json holds no figures of a run; was it changed by hand?")
-    return {name: summary[name] for name in names[names.index("recipe") + 1 : names.index("clusters")]}
+    return {name: summary[name] for name in wanted}
+
+
+def refuse_taken(recipe: Recipe) -> None:
+    """Raise PluginError for a metric whose name the summary uses itself: one would overwrite the other."""
+    names = [settings.owner.name for settings in recipe.evaluation.metrics]
+    for name in names:
+        if name in (*FACTS, *REFERENCE):
+            raise PluginError(
+                f"The metric '{name}' can't stand in summary.json, which has a '{name}' of its own; give the metric "
+                f"another name, or leave it out of evaluation.metrics."
+            )
 
 
 def same_but_for_place(one: Recipe, other: Recipe) -> bool:
@@ -138,9 +184,13 @@ def same_but_for_place(one: Recipe, other: Recipe) -> bool:
     return _essence(one) == _essence(other)
 
 
-def _essence(recipe: Recipe) -> Recipe:
-    same = recipe.trainer.model_copy(update={"device": "auto", "threads": None, "log_every": 1})
-    return recipe.model_copy(update={"trainer": same, "expected": None})
+def within(path: str, places: Iterable[str]) -> bool:
+    """Whether a setting, by dotted path, is one of ``places`` or in a table among them."""
+    return any(path == place or path.startswith(f"{place}.") for place in places)
+
+
+def _essence(recipe: Recipe) -> dict[str, Any]:
+    return {path: value for path, value in flat(recipe.tables()).items() if not within(path, PLACE)}
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -165,6 +215,19 @@ def environment(seed: int) -> dict[str, Any]:
         "seed": seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def continued_environment(known: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment a run began in, with what is another ``now`` as the last entry of its list "resumed".
+
+    An entry has the time and what changed since the entry before. Nothing is added where only the time did.
+    """
+    resumed: list[dict[str, Any]] = known.get("resumed", [])
+    last = {key: value for part in (known, *resumed) for key, value in part.items()}
+    changed = {key: value for key, value in now.items() if key != "started" and (key not in last or last[key] != value)}
+    if not changed:
+        return dict(known)
+    return {**known, "resumed": [*resumed, {"started": now["started"], **changed}]}
 
 
 def _version(package: str) -> str | None:

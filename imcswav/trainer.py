@@ -18,11 +18,12 @@ from torch import Tensor
 
 from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
-from imcswav.data import Batch, Data, mix
+from imcswav.data import Batch, Data
 from imcswav.engine import Engine
 from imcswav.errors import RunError
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
+from imcswav.seeding import mix
 from imcswav.step import Progress
 
 DATA = 1
@@ -126,11 +127,17 @@ class Trainer:
         values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]):
-            raise RunError(
-                f"The loss became {values['loss']} by step {self.step}; the last checkpoint in {self.run.checkpoints} "
-                f"is kept. Lower optimizer.lr, or set trainer.clip_gradient."
-            )
+            raise RunError(self._diverged(values))
         return values | {"lr": self.engine.lr}
+
+    def _diverged(self, values: dict[str, float]) -> str:
+        parts = [name.removeprefix("loss/") for name in values if name.startswith("loss/")]
+        first = [name for name in parts if not math.isfinite(values[f"loss/{name}"])]
+        where = f" (in {', '.join(first)})" if 0 < len(first) < len(parts) else ""
+        kept = any(checkpoint.saved(self.run.checkpoints))
+        saved = f"; the last checkpoint in {self.run.checkpoints} is kept" if kept else ""
+        remedy = "Lower optimizer.lr, or set trainer.clip_gradient."
+        return f"The loss became {values['loss']} by step {self.step}{where}{saved}. {remedy}"
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -168,7 +175,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": checkpoint.generators(self.device),
-            "data": self._digest,
+            "data": self.digest,
             "step": self.step,
             "epoch": self.epoch,
             "seconds": self.seconds,
@@ -177,16 +184,16 @@ class Trainer:
         self.checkpoints.save(state, self.step)
 
     @cached_property
-    def _digest(self) -> str:
+    def digest(self) -> str:
         """Of the training images: to add them up takes long where there are many."""
         return self.data.digest()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises RunError when it is of another recipe or of other images."""
-        if state["data"] != self._digest:
+        if state["data"] != self.digest:
             raise RunError(
                 f"The training images are not those that the run {self.run.path} began with (then {state['data']}, now "
-                f"{self._digest}); bring them back (data.placement as it was), or start a new run."
+                f"{self.digest}); bring them back (data.placement as it was), or start a new run."
             )
         try:
             self.learner.load_state_dict(state["learner"])

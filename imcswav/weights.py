@@ -17,7 +17,8 @@ SHOWN = 3
 def read_weights(path: Path, inside: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, of a torch checkpoint (timm's too), or of a run folder.
 
-    Of a model of ours only what begins with ``inside`` is taken, without it. Raises ImcswavError.
+    Of a checkpoint that holds EMA weights too these are taken, as timm does. Of a model of ours only what begins with
+    ``inside`` is taken, without it. Raises ImcswavError.
     """
     try:
         state = _read(path)
@@ -52,6 +53,8 @@ class Fit:
     missing: list[str]
     unknown: list[str]
     differing: list[str]
+    renewed: tuple[str, ...] = ()
+    """What is left as it was initialised, on purpose."""
 
     @classmethod
     def of(cls, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], ignored: Iterable[str] = ()) -> Fit:

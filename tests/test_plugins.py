@@ -87,10 +87,10 @@ def test_a_clash_raises_and_names_both_owners(install, name):
         ("x = ", "SyntaxError"),
         ("x = 1", "PluginError: plugin_bad has no hook imcswav_components."),
         (GOOD.format(name="bad").replace("_components", "_component"), "imcswav_component"),
-        (GOOD.format(name="bad").replace("[Mine]", "None"), "TypeError"),
+        (GOOD.format(name="bad").replace("[Mine]", "None"), "has to return a list of classes"),
         (GOOD.format(name="bad").replace("[Mine]", "[Mine()]"), "Error"),
-        (GOOD.format(name="bad").replace("[Mine]", "[int]"), "no Component class with a kind and a name"),
-        (GOOD.format(name=""), "no Component class with a kind and a name"),
+        (GOOD.format(name="bad").replace("[Mine]", "[int]"), "no component: write class Mine"),
+        (GOOD.format(name=""), "no component: write class Mine"),
         ("import imcswav.component as c\nclass A(c.Component, kind='x'): pass", "'x' is no kind"),
     ],
 )
@@ -166,7 +166,7 @@ def test_registry_refuses_and_suggests():
     with pytest.raises(PluginError, match="one and two"):
         known.add(type("Mine", (Loss,), {}, name="mine"), "two")
     for wrong in (3, int, Component, Loss):
-        with pytest.raises(PluginError, match="no Component class with a kind and a name"):
+        with pytest.raises(PluginError, match="no component: write class Mine"):
             known.add(wrong, "two")
     with pytest.raises(PluginError, match=r"There is no loss 'mime'. Did you mean 'mine'\?"):
         known.get("loss", "mime")

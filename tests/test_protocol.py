@@ -102,7 +102,19 @@ def test_streamed_splits_are_joined_and_lose_what_can_t_be_read(folder, tmp_path
     assert torch.equal(readable.train.images[torch.arange(42)], decoded.train.images)
     assert torch.equal(readable.train.labels, decoded.train.labels)
     assert readable.train.first == 30
+    streamed.train.images = streamed.train.images.to(torch.device("meta"))
+    assert streamed.readable().train.images.device.type == "meta"
     assert [path.rsplit("/", 1)[-1] for path, _ in streamed.skipped] == ["broken.png"]
+
+
+def test_a_joined_run_that_streams_says_so_in_its_recipe(tiny, folder, tmp_path, monkeypatch):
+    """Resumed where memory suffices, it goes on with the same images."""
+    monkeypatch.setenv("IMCSWAV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("imcswav.imaging.placement.available_memory", lambda: 1.0)
+    tables = short(tiny) | {"data": {"name": "image_folder", "root": str(folder), "size": 12}}
+    trainer, _ = build_run(load_recipe(tables, BOTH), out=tmp_path / "run")
+    assert "cache" in trainer.data.note
+    assert RunFolder(trainer.run.path).recipe().data.placement == "stream"
 
 
 def test_facts_count_what_is_trained_on(tiny, folder):

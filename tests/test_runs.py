@@ -3,12 +3,14 @@ import shutil
 import subprocess
 
 import pytest
+from tiny import blobs, short_run
 
 import imcswav
 from imcswav import runs
-from imcswav.errors import RunError
+from imcswav.errors import PluginError, RunError
+from imcswav.metrics import Metric
 from imcswav.recipe.files import load_recipe
-from imcswav.runs import RunFolder, environment
+from imcswav.runs import RunFolder, continued_environment, environment, figures
 
 
 @pytest.fixture
@@ -127,3 +129,59 @@ def test_open_and_summary_name_what_is_missing(recipe, tmp_path):
     run.write_json("summary.json", {"acc": 0.5})
     assert run.finished
     assert run.summary() == {"acc": 0.5}
+
+
+def test_figures_are_found_by_name_and_not_by_place():
+    facts = {"kmeans_acc": 0.2, "recipe": "x", "clusters": 3, "acc": 0.5, "metrics": ["acc", "mine"], "mine": 0.7}
+    summary = facts | {"acc_bn_test": None, "features_kmeans_acc": 0.4}
+    found = {"acc": 0.5, "mine": 0.7, "acc_bn_test": None, "kmeans_acc": 0.2, "features_kmeans_acc": 0.4}
+    assert figures(summary) == figures(dict(sorted(summary.items()))) == found
+    assert list(figures(summary)) == list(found)
+    assert figures({"recipe": "x", "acc": 0.5, "kmeans_acc": 0.2, "clusters": 3}) == {"acc": 0.5, "kmeans_acc": 0.2}
+    for damaged in ({"acc": 0.5}, {"metrics": ["acc"], "acc": 0.5}):
+        with pytest.raises(RunError, match="holds no figures of a run"):
+            figures(damaged)
+
+
+@pytest.mark.parametrize("name", ["clusters", "seed", "kmeans_acc"])
+def test_a_metric_that_the_summary_would_overwrite_is_refused(recipe, tmp_path, name):
+    taken = type("Taken", (Metric,), {"__doc__": "Takes a name."}, name=name)
+    evaluation = recipe.evaluation.model_copy(update={"metrics": [taken.Config()]})
+    mistaken = recipe.model_copy(update={"evaluation": evaluation})
+    with pytest.raises(PluginError, match=rf"The metric '{name}' can't stand in summary\.json"):
+        RunFolder.create(mistaken, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(PluginError, match=rf"The metric '{name}' can't stand"):
+        RunFolder.create(recipe, tmp_path / "run").note_environment(mistaken)
+
+
+def test_what_is_another_on_going_on_is_added():
+    known = {"started": "then", "git_commit": "a", "packages": {"torch": "1"}, "command": ["run"]}
+    assert continued_environment(known, known | {"started": "now"}) == known
+    first = continued_environment(known, known | {"started": "now", "git_commit": "b"})
+    assert first == known | {"resumed": [{"started": "now", "git_commit": "b"}]}
+    assert continued_environment(first, known | {"started": "later", "git_commit": "b"}) == first
+    last = continued_environment(first, known | {"started": "later", "packages": {"torch": "2"}})
+    assert last["resumed"][1] == {"started": "later", "git_commit": "a", "packages": {"torch": "2"}}
+    assert last["git_commit"] == "a"
+
+
+def test_a_resumed_run_says_under_what_it_went_on(tiny, tmp_path, monkeypatch):
+    run = short_run(tiny, tmp_path / "run").path
+
+    def go_on():
+        (run / "summary.json").unlink()
+        imcswav.resume(run, data=blobs()[0])
+        return json.loads((run / "environment.json").read_text())
+
+    first = go_on()
+    assert "resumed" not in first  # nothing but the time is another
+    monkeypatch.setattr(runs, "_source", lambda: {"git_commit": "another", "git_dirty": False})
+    found = go_on()
+    (entry,) = found.pop("resumed")
+    assert found == first
+    assert entry.pop("started")
+    assert entry["git_commit"] == "another"
+    assert set(entry) <= {"git_commit", "git_dirty"}
+    (run / "environment.json").unlink()
+    assert go_on()["resumed"][0]["git_commit"] == "another"

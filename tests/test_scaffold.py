@@ -127,7 +127,7 @@ def _component(kind, name):
         ("loss", "my-loss", "can't be a component's name: .* such as 'my_loss'."),
         ("loss", "MyLoss", "such as 'myloss'."),
         ("loss", "7up", "such as 'up'."),
-        ("loss", "class", "can't be a component's name: .* first.$"),
+        ("loss", "class", "is a word of Python itself"),
         ("loss", "größe", "can't be a component's name: .* first.$"),
         ("loss", "", "can't be a component's name"),
         ("loss", "a" * 41, "at most 40"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -132,6 +133,7 @@ def fitted(model: nn.Module, state: dict[str, Tensor], stem: str) -> tuple[dict[
     from timm.models import adapt_input_conv
 
     wanted, classifier = model.state_dict(), _classifier(model)
+    renewed: tuple[str, ...] = ()
     if not Fit.of(wanted, state, classifier).complete:
         state = _converted(model, state)
         weight = f"{_first_convolution(model)[0]}.weight"
@@ -140,9 +142,9 @@ def fitted(model: nn.Module, state: dict[str, Tensor], stem: str) -> tuple[dict[
             if new.shape[2:] == old.shape[2:] and old.shape[1] == 3:
                 state = state | {weight: adapt_input_conv(new.shape[1], old)}
             elif stem != "imagenet":
-                classifier = (*classifier, weight)
+                renewed = (weight,)
                 state = {name: value for name, value in state.items() if name != weight}
-    fit = Fit.of(wanted, state, classifier)
+    fit = replace(Fit.of(wanted, state, (*classifier, *renewed)), renewed=renewed)
     return {name: value for name, value in state.items() if name in wanted}, fit
 
 

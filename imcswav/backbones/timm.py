@@ -118,8 +118,9 @@ class Timm(Backbone, name="timm"):
                 return [Problem("weights", str(error))]
             if not fit.complete:
                 return [Problem("weights", f"{self.weights} doesn't fit {self.model}: {fit}.", SAME_MODEL)]
-            message = f"{self.weights} holds more than {self.model}: {fit}."
-            return [Problem("weights", message, severity="warning")] if fit.unknown else []
+            told = [f"{self.weights} holds more than {self.model}: {fit}."] if fit.unknown else []
+            told += [f"{name} starts anew: in {self.weights} it has another shape." for name in fit.renewed]
+            return [Problem("weights", message, severity="warning") for message in told]
 
         def _check_runs(self, model: nn.Module, channels: int, sizes: list[int]) -> list[Problem]:
             troubles = {size: trouble for size in sizes if (trouble := dry_run(model, channels, size))}

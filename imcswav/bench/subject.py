@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from imcswav.build import INIT, build_engine
-from imcswav.data import Batch, Data, mix
+from imcswav.data import Batch, Data
 from imcswav.learners import Learner
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
+from imcswav.seeding import mix
 from imcswav.step import Progress
 
 EAGER = {"trainer.compile": False, "trainer.cuda_graph": False}

@@ -58,7 +58,7 @@ def title(trainer: Trainer) -> str:
     return f"{path.parent.name}-{path.name}" if path.name.startswith("seed-") else path.name
 
 
-def figures(summary: dict[str, Any]) -> dict[str, float]:
+def numbers(summary: dict[str, Any]) -> dict[str, float]:
     """The numbers of a summary."""
     return {key: value for key, value in summary.items() if isinstance(value, int | float)}
 

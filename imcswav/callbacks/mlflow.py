@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from imcswav.callbacks._logger import Logger, figures, title
+from imcswav.callbacks._logger import Logger, numbers, title
 from imcswav.plugins import hookimpl
 from imcswav.recipe.flat import flat
 
@@ -73,7 +73,7 @@ class MLflow(Logger, name="mlflow"):
         if self.client is None:
             return
         if trainer.run.finished:
-            found = figures(trainer.run.summary())
+            found = numbers(trainer.run.summary())
             self.log(trainer, {f"summary/{name}": value for name, value in found.items()})
         self.client.set_terminated(self.run_id, "FINISHED" if trainer.run.finished else "KILLED")
         self.client = None

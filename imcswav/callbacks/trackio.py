@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imcswav.callbacks._logger import Logger, figures, new_id, title
+from imcswav.callbacks._logger import Logger, new_id, numbers, title
 from imcswav.plugins import hookimpl
 from imcswav.recipe.flat import flat
 
@@ -42,7 +42,7 @@ class Trackio(Logger, name="trackio"):
         if self.run is None:
             return
         if trainer.run.finished:
-            found = figures(trainer.run.summary())
+            found = numbers(trainer.run.summary())
             self.log(trainer, {f"summary/{name}": value for name, value in found.items()})
         self.run.finish()
         self.run = None

@@ -40,6 +40,8 @@ def docs(
 
     made = pages()
     if check:
+        if not out.is_dir():
+            raise ImcswavError(f"There is no folder {out} to check; name it with --out.")
         if wrong := stale(out, made):
             raise ImcswavError(f"{out} is stale ({', '.join(wrong)}); write it again with: imcswav docs --out {out}")
         console.print(f"{out}: all {len(made)} pages are up to date.")

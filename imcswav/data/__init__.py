@@ -19,6 +19,7 @@ from imcswav.errors import DataError
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, choose
 from imcswav.imaging.prefetch import Fetched, InMemory, pixel_sum
+from imcswav.seeding import mix
 
 NO_STREAM = 'The data set "{name}" can\'t be streamed.'
 NO_STREAM_REMEDY = 'Use placement = "auto", or store the images as files and take the data set "image_folder".'
@@ -30,8 +31,8 @@ class DataFacts:
 
     ``images`` counts the training split; None where only reading could tell. ``size`` is the side in pixels of the
     (square) decoded images. ``mean`` and ``std`` (a value a channel, in [0, 1]) are known once the data is built;
-    ``resize`` says how an image of another shape becomes square (see imcswav/imaging/read.py); ``subsets`` are the
-    names of the training split's.
+    ``resize`` says how an image of another shape becomes square (see imcswav/imaging/read.py); ``subsets`` are
+    the training split's, with the number of images in each, None where only reading could tell.
     """
 
     images: int | None
@@ -40,7 +41,7 @@ class DataFacts:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resize: Resize = "crop"
-    subsets: tuple[str, ...] = ()
+    subsets: Mapping[str, int | None] = field(default_factory=dict)
     test_images: int | None = None
     """Images of the test split: 0 where there is none, None where only reading could tell."""
 
@@ -141,11 +142,16 @@ class Data(Component, kind="data"):
     @property
     def facts(self) -> DataFacts:
         """What a learner is built from, and a saved model remembers."""
-        subsets = tuple(self.train.subsets)
+        subsets = {name: int(member_N.sum()) for name, member_N in self.train.subsets.items()}
         tests = 0 if self.test is None else len(self.test)
         return DataFacts(
             len(self.train), self.channels, self.size, self.mean, self.std, self.resize, subsets, test_images=tests
         )
+
+    @property
+    def streamed(self) -> bool:
+        """Whether training images are decoded while training."""
+        return not isinstance(self.train.images, Tensor | InMemory)
 
     def to(self, device: torch.device) -> Self:
         """The same data with its images on the device or to be copied there by batches; self stays as it is."""
@@ -178,7 +184,7 @@ class Data(Component, kind="data"):
         images = self.train.images
         names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
         names.update((pixel_sum(images) if isinstance(images, Tensor) else images.checksum()).encode())
-        kind = "images" if isinstance(images, Tensor | InMemory) else "streamed images"
+        kind = "streamed images" if self.streamed else "images"
         return f"{len(self.train)} {kind}, {names.hexdigest()[:12]}"
 
     def measure(self, chunks: Iterable[Tensor] | None = None) -> None:
@@ -230,14 +236,3 @@ def blind_subset(count: int, limit: int | None) -> list[int]:
         return list(range(count))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return sorted(order[:limit].tolist())
-
-
-def mix(seed: int, *keys: int) -> int:
-    """A 63-bit seed from several integers (splitmix64), so that nearby keys give unrelated draws."""
-    state = seed & 0xFFFFFFFFFFFFFFFF
-    for key in keys:
-        state = (state + (key + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1

@@ -39,9 +39,9 @@ class ArchiveConfig(Data.Config):
         """Class names in the order of the labels."""
         raise NotImplementedError
 
-    def subsets(self) -> tuple[str, ...]:
-        """Names of the training split's subsets."""
-        return ()
+    def subsets(self) -> dict[str, int]:
+        """The training split's subsets, and how many images are in each."""
+        return {}
 
     def facts(self) -> DataFacts:
         """Known without a look at the files; raises DataError when they are missing and not to be downloaded."""

@@ -41,6 +41,8 @@ class Listing:
     classes: Sequence[str] | None
     ignored: Sequence[Path] = ()
     """Files that are no images by their extension, where that is worth a word."""
+    part: Sequence[str] = ()
+    """What of the folder is taken, where that is a choice: each part of it has a decoded cache of its own."""
 
     def thin(self, limit: int | None) -> Listing:
         """At most ``limit`` files, drawn blind to classes: ground truth must not shape training."""
@@ -172,7 +174,7 @@ class Files(Data):
     def _streamed(self, listing: Listing, side: int, skipped: list[tuple[str, str]], limit: int | None) -> Streamed:
         settings = self.config
         return Streamed(
-            listing.paths, listing.folder, limit=limit, size=side, channels=settings.channels,
+            listing.paths, listing.folder, part=listing.part, limit=limit, size=side, channels=settings.channels,
             resize=settings.resize, skipped=skipped,
         )  # fmt: skip
 

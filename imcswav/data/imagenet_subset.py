@@ -93,7 +93,7 @@ class ImageNetSubset(Files, name="imagenet_subset"):
                     f"{len(missing)} of the {len(ids)} classes have no images in '{folder}' (the first is "
                     f"{missing[0]}); it has to hold a folder of images for each id: set data.root or data.classes."
                 )
-            return Listing(folder, paths, classes)
+            return Listing(folder, paths, classes, part=ids)
 
         def _no_list(self, why: str) -> DataError:
             return DataError(f"data.classes names no list ({', '.join(LISTS)}) and no good file of ids: {why}.")

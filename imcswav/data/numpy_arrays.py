@@ -9,7 +9,9 @@ x_test, test_images … with y_test, test_labels …. An ``.npy`` is mapped, so 
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +35,8 @@ USUAL: dict[str, Sequence[str]] = {
 }
 """Names that are looked for, by the setting they stand for, the first one found being taken."""
 CHUNK = 1024
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+"""What zipfile and NumPy raise for damaged files; a header of which one bit is wrong already gives many of them."""
 
 
 class NumpyData(Data, name="numpy"):
@@ -162,7 +166,7 @@ class Arrays:
                     found = archive.namelist()
             else:
                 found = [file.name for file in self._folder.iterdir()]
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise self._bad(error) from error
         self.names = sorted(name.removesuffix(".npy") for name in found if name.endswith(".npy"))
         if not self.names:
@@ -173,12 +177,16 @@ class Arrays:
         if not self.packed:
             mapped = self.read(name)
             return mapped.shape, mapped.dtype
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        first, second = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+        readers = {(1, 0): first, (2, 0): second, (3, 0): second}  # 3.0 differs in names of fields, which images lack
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
                 version = np.lib.format.read_magic(file)
+                if version not in readers:
+                    major, minor = version
+                    raise ValueError(f"'{name}' has version {major}.{minor} of the .npy format, not 1.0, 2.0 or 3.0")
                 shape, _, kind = readers[version](file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise self._bad(error) from error
         return shape, kind
 
@@ -191,11 +199,12 @@ class Arrays:
             with np.load(self.path, allow_pickle=False) as archive:
                 whole: Array = archive[name]
                 return whole
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+        except DAMAGE as error:
             raise self._bad(error) from error
 
     def _bad(self, error: Exception) -> DataError:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
+        said = error.args[0] if isinstance(error, tokenize.TokenError) else error  # its second is a place in the header
+        reason = getattr(error, "strerror", None) or " ".join(str(said).split()).rstrip(".") or "it ends too early"
         return DataError(f"Arrays can't be read from '{self.path}' ({reason}); set data.file to a good .npz or .npy.")
 
 

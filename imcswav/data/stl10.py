@@ -51,9 +51,9 @@ class Stl10(Data, name="stl10"):
             """The ten names."""
             return CLASSES
 
-        def subsets(self) -> tuple[str, ...]:
-            """The labelled part."""
-            return ("labelled",)
+        def subsets(self) -> dict[str, int]:
+            """The labelled part, which comes first."""
+            return {"labelled": sum(index < LABELLED for index in blind_subset(self.count(), self.limit))}
 
     config: Config
 

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imcswav.data import mix
 from imcswav.errors import DataError
 from imcswav.imaging.decoded_cache import FORMAT, Array, DecodedCache, digest
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.prefetch import THREAD_NAME, Fetched
 from imcswav.imaging.read import empty_images, printable, try_decode
+from imcswav.seeding import mix
 
 ATTEMPTS = 100
 """Files tried in an unreadable one's place."""
@@ -47,6 +47,7 @@ class Streamed(Fetched):
         paths: Sequence[Path],
         folder: Path,
         *,
+        part: Sequence[str] = (),
         limit: int | None,
         size: int,
         channels: int,
@@ -55,9 +56,9 @@ class Streamed(Fetched):
     ) -> None:
         super().__init__((len(paths), channels, size, size), torch.device("cpu"))
         self.paths, self.resize, self.skipped = paths, resize, skipped
-        self._files = digest(_facts(paths, folder))
-        place = _place(folder, [os.path.abspath(folder), limit, channels, size, resize])
-        key = digest([FORMAT, channels, size, resize, self._files])
+        self._files, changed = _facts(paths, folder)
+        place = _place(folder, [os.path.abspath(folder), limit, channels, size, resize, *part])
+        key = digest([FORMAT, channels, size, resize, self._files, changed])
         self.cache = DecodedCache.open(place, key, len(paths), self.shape[1:])
         self.rows = np.arange(len(paths))  # the file of each image: all, until unreadable ones are left out
         self._met = np.zeros(len(paths), bool)
@@ -137,18 +138,30 @@ class Streamed(Fetched):
             self._met[row] = True
 
 
-def _facts(paths: Sequence[Path], folder: Path) -> Iterator[object]:
+def _facts(paths: Sequence[Path], folder: Path) -> tuple[str, str]:
+    """Digests of the files' names, sizes and times of modification, and of the times their entries changed.
+
+    Only the second tells a file from one of its size that was put in its place with its time (``cp -p``). But it also
+    changes with ``chmod``, which must not keep a run from being resumed.
+    """
     start = len(os.fspath(folder / "x")) - 1  # of "." nothing is left in its files' paths
-    for path in map(os.fspath, paths):
-        yield path[start:]
-        try:
-            status = os.stat(path)
-            yield from (status.st_size, status.st_mtime_ns)
-        except OSError:  # it is gone or its link is broken: listed when it is met
-            yield from (-1, 0)
+    changed: list[int] = []
+
+    def facts() -> Iterator[object]:
+        for path in map(os.fspath, paths):
+            yield path[start:]
+            try:
+                status = os.stat(path)
+                changed.append(status.st_ctime_ns)
+                yield from (status.st_size, status.st_mtime_ns)
+            except OSError:  # it is gone or its link is broken: listed when it is met
+                changed.append(0)
+                yield from (-1, 0)
+
+    return digest(facts()), digest(changed)
 
 
 def _place(folder: Path, settings: Sequence[object]) -> str:
-    """Folder of the cache: readable, and one for each folder and way of decoding it."""
+    """Folder of the cache: readable, and one for each folder, part of it and way of decoding it."""
     name = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)[:40]
     return f"{name}-{digest(settings)[:12]}"

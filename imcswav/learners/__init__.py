@@ -46,11 +46,19 @@ class Learner(Component, nn.Module, kind="learner"):
 
     class Config(Component.Config):
         def restored(self) -> Self:
-            """The same settings for loading saved weights: without sources of starting weights."""
-            return self
+            """The same settings for loading saved weights: without sources of starting weights in any part."""
+            return self._each("restored")
 
         def resolved(self) -> Self:
-            """The same settings with absolute paths, so that a run's recipe works from every folder."""
+            """The same settings with absolute paths in every part, so that a run's recipe works from every folder."""
+            return self._each("resolved")
+
+        def _each(self, method: str) -> Self:
+            parts = {name: getattr(self, name) for name in type(self).model_fields}
+            return self.model_copy(update={k: getattr(v, method)() for k, v in parts.items() if hasattr(v, method)})
+
+        def sampled(self, images: int) -> Self:
+            """The same settings for one step on so few images: what collects images over steps is full at once."""
             return self
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
@@ -79,8 +87,10 @@ class Learner(Component, nn.Module, kind="learner"):
         return [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
 
     def depths(self) -> dict[str, int]:
-        """Depth of a backbone's parameters by name, 0 nearest to the images; what isn't named is above them all."""
-        return {}
+        """Depth of the backbone's parameters by name, 0 nearest to the images; what isn't named is above them all."""
+        backbone = getattr(self, "backbone", None)
+        found = {} if backbone is None else backbone.depths()
+        return {f"backbone.{name}": depth for name, depth in found.items()}
 
     def compile_parts(self, wanted: bool = True) -> None:
         """Compile what torch.compile is worth for, leaving the names of weights alone; or undo it."""

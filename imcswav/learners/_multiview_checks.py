@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from imcswav.component import Component
@@ -62,14 +62,19 @@ def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
             yield f"{place}.{setting}", getattr(part, setting)
 
 
-def check_bank(config: MultiView.Config, subsets: tuple[str, ...]) -> list[Problem]:
-    """The bank's subset and losses have to exist, and its losses need a head that no other loss reads."""
+def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
+    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses need a head of their own."""
     if config.bank is None:
         return []
     problems, names = [], [loss.owner.name for loss in config.losses]
     if config.bank.subset not in subsets:
         message = f"the data set has no subset '{config.bank.subset}'."
         problems.append(Problem("bank.subset", message, did_you_mean("", list(subsets)), config.bank.subset))
+    count = subsets.get(config.bank.subset)
+    if count is not None and count < config.bank.images:
+        message = f"the {count} images of the subset '{config.bank.subset}' never fill a bank of {config.bank.images}."
+        remedy = "Take fewer, or more of the data: the bank is emptied at each epoch's start."
+        problems.append(Problem("bank.images", message, remedy, config.bank.images))
     for number, name in enumerate(config.bank.losses):
         if name not in names:
             problems.append(Problem(f"bank.losses.{number}", f"there is no loss '{name}'.", did_you_mean(name, names)))

@@ -61,13 +61,11 @@ class MultiView(Learner, name="multiview"):
                     raise ValueError(f"a head can't be called '{name}': choose another name, without a dot")
             return heads
 
-        def restored(self) -> Self:
-            """Without the backbone's starting weights."""
-            return self.model_copy(update={"backbone": self.backbone.restored()})
-
-        def resolved(self) -> Self:
-            """With absolute paths to the backbone's starting weights."""
-            return self.model_copy(update={"backbone": self.backbone.resolved()})
+        def sampled(self, images: int) -> Self:
+            """With a bank that so few images fill."""
+            if self.bank is None:
+                return self
+            return self.model_copy(update={"bank": self.bank.model_copy(update={"images": images})})
 
         def order(self) -> list[str]:
             """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
@@ -192,10 +190,6 @@ class MultiView(Learner, name="multiview"):
         late = Step(global_views=step.global_views, progress=step.progress)
         found = self.add_losses(_fill(late, rows, views), banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
-
-    def depths(self) -> dict[str, int]:
-        """The backbone's."""
-        return {f"backbone.{name}": depth for name, depth in self.backbone.depths().items()}
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.

@@ -12,6 +12,7 @@ from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation
 from imcswav.files import write_csv
 from imcswav.protocol import describe, origins, split_name
 from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
+from imcswav.runs import REFERENCE
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -44,18 +45,19 @@ def finish(trainer: Trainer) -> dict[str, Any]:
 def summarise(trainer: Trainer, assessment: Assessment, published: float | None) -> dict[str, Any]:
     """The content of ``summary.json``; scores are null where there are no labels.
 
+    ``metrics`` names those that the recipe's metrics gave, ``data`` is the digest of the training images.
     ``acc_bn_test`` is ACC by the released program's protocol, see ``published_accuracy``.
     """
     recipe = trainer.recipe
     names = [settings.owner.name for settings in recipe.evaluation.metrics]
     scores = {name: assessment.scores.get(name) for name in names}
-    reference = {"acc_bn_test": published, "kmeans_acc": None, "features_kmeans_acc": None}
-    reference |= baselines(assessment, recipe)
+    reference = {**dict.fromkeys(REFERENCE), "acc_bn_test": published, **baselines(assessment, recipe)}
     trained = split_name(assessment.train.split, "train")
     scored = "test" if assessment.test else trained
     used = len(np.unique(assessment.scored.clusters)) if assessment.scored.probabilities is not None else None
     return {
         "recipe": recipe.name,
+        "metrics": names,
         **{key: None if value is None else round(value, 6) for key, value in {**scores, **reference}.items()},
         "clusters": recipe.clusters,
         "clusters_used": used,
@@ -66,6 +68,7 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "protocol": describe(trained, scored),
         "trained_on": f"{trained} ({len(assessment.train.split)} images)",
         "scored_on": f"{scored} ({len(assessment.scored.split)} images)",
+        "data": trainer.digest,
         "device": str(trainer.device),
         "precision": trainer.engine.precision,
         "run": str(trainer.run.path),

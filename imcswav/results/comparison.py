@@ -17,19 +17,29 @@ from imcswav.files import write_atomically
 from imcswav.recipe.flat import flat
 from imcswav.results.plots import plot_compared
 from imcswav.results.seeds import is_series, read
-from imcswav.runs import RunFolder, figures
+from imcswav.runs import RunFolder, figures, within
 
 Key = tuple[str, str]
+
+WHERE = ("data.root", "data.placement")
+"""Settings of the data that say where the images lie, not which they are."""
+SHAPE = ("data.size", "data.channels", "data.resize", "evaluation.train_on")
+"""Settings that change the digest of the training images, while those assigned may be the same."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Adjusted Rand index between the clusters of two runs (their indices), over the images that both have."""
+    """Adjusted Rand index between the clusters of two runs (their indices), over the images that both have.
+
+    ``note`` says why there is none, or why it may mean nothing: images are matched by name, and "0", "1" … name those
+    of any array.
+    """
 
     first: int
     second: int
     images: int
     ari: float | None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,12 @@ def compare_runs(
         scores={
             name: [one.get(name) for one in scores] for name in dict.fromkeys(key for one in scores for key in one)
         },
-        agreements=_agreements([_clusters(folder) for folder in folders]),
+        agreements=_agreements(
+            [
+                _Run(summary.get("data"), table, _clusters(folder))
+                for summary, table, folder in zip(summaries, tables, folders, strict=True)
+            ]
+        ),
     )
     if plot_file is not None:
         plot_compared(plot_file, {str(run.path): run.path / "metrics.jsonl" for run in folders})
@@ -109,17 +124,57 @@ def _clusters(run: RunFolder) -> dict[Key, int]:
         raise RunError(f"{run.path} has no readable assignments.csv ({error}); is the run finished?") from error
 
 
-def _agreements(clusters: list[dict[Key, int]]) -> list[Agreement]:
-    pairs = [(one, other) for one in range(len(clusters)) for other in range(one + 1, len(clusters))]
-    return [_agreement(one, other, clusters[one], clusters[other]) for one, other in pairs]
+@dataclass(frozen=True)
+class _Run:
+    """Digest of the training images (None: of a version that kept none), settings by dotted path, clusters."""
+
+    data: str | None
+    settings: dict[str, Any]
+    clusters: dict[Key, int]
 
 
-def _agreement(first: int, second: int, one: dict[Key, int], other: dict[Key, int]) -> Agreement:
+def _agreements(runs: list[_Run]) -> list[Agreement]:
+    pairs = [(one, other) for one in range(len(runs)) for other in range(one + 1, len(runs))]
+    return [_agreement(one, other, runs[one], runs[other]) for one, other in pairs]
+
+
+def _agreement(first: int, second: int, one: _Run, other: _Run) -> Agreement:
     from sklearn.metrics import adjusted_rand_score
 
-    common = [key for key in one if key in other]
-    rows: list[Array] = [np.array([found[key] for key in common]) for found in (one, other)]
-    return Agreement(first, second, len(common), float(adjusted_rand_score(*rows)) if common else None)
+    common = [key for key in one.clusters if key in other.clusters]
+    different, note = _doubt(one, other)
+    if different or not common:
+        return Agreement(first, second, 0 if different else len(common), None, note)
+    rows: list[Array] = [np.array([run.clusters[key] for key in common]) for run in (one, other)]
+    return Agreement(first, second, len(common), float(adjusted_rand_score(*rows)), note)
+
+
+def _doubt(one: _Run, other: _Run) -> tuple[bool, str | None]:
+    """Whether two runs are of different images for certain, and a sentence wherever it isn't certain that they aren't.
+
+    Digests that differ prove it, except where they would of the same images: of another size, in another protocol, or
+    streamed, when files' sizes and times stand for the pixels.
+    """
+    if one.data is not None and one.data == other.data:
+        return False, None
+    differing = [
+        path
+        for path in dict.fromkeys([*one.settings, *other.settings])
+        if within(path, ("data", "evaluation.train_on")) and one.settings.get(path) != other.settings.get(path)
+    ]
+    others = [path for path in differing if not within(path, WHERE)]
+    if one.data is None or other.data is None:
+        return False, _may_differ([f"{path} differs" for path in others if within(path, ("data",))])
+    streamed = any("streamed" in digest for digest in (one.data, other.data))
+    if all(within(path, SHAPE) for path in others) and (others or streamed):
+        return False, _may_differ([f"{path} differs" for path in others] + ["files are streamed"] * streamed)
+    return True, f"they were trained on different images ({one.data}; {other.data}), so there is no ARI."
+
+
+def _may_differ(reasons: list[str]) -> str | None:
+    if not reasons:
+        return None
+    return f"their images may not be the same ({', '.join(reasons)}); if they aren't, the ARI means nothing."
 
 
 def _record(found: Comparison) -> dict[str, Any]:

@@ -7,6 +7,9 @@ The rule, for each figure: the mean of our n runs may fall short of the expected
 where std, over that many runs, is the expected deviation: three standard deviations of the difference of two means, so
 that a sound installation fails seldom, and never by less than ``tolerance``. Falling short by more is a failure; lying
 above by more passes and is said.
+
+Figures are compared with those of the same name: ``acc_bn_test``, as published figures are scored, with batch-norm
+statistics of the test images; the others with those of ``[predict] bn_statistics``.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ from typing import Any, Literal
 
 from imcswav.api import with_data
 from imcswav.errors import ImcswavError, Problem, RecipeError
+from imcswav.protocol import training_facts
 from imcswav.recipe import Expected, Recipe
 from imcswav.recipe.files import Overrides, load_recipe
+from imcswav.recipe.flat import flat
+from imcswav.recipe.merge import parse_overrides
 from imcswav.results.seeds import SeedsResult, Spread, run_seeds
-from imcswav.runs import RunFolder
+from imcswav.runs import PLACE, REFERENCE, RunFolder, within
 
 FILE = "reproduction.json"
 DEVIATIONS = 3
@@ -31,6 +37,14 @@ RULE = (
     "std and runs those of the expected figure and n the runs made here."
 )
 ROUNDING = 1e-9
+HARMLESS = (*PLACE, "data.root", "data.download")
+"""Settings, by dotted path, that say only where and how loudly to run: expected figures hold whatever they are."""
+STATISTICS = {
+    "train": "batch-norm statistics of training images",
+    "test": "batch-norm statistics of the scored images",
+    "running": "batch-norm statistics as training left them",
+}
+PUBLISHED = "batch-norm statistics of the test images"
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,8 @@ class Reproduction:
     verdicts: list[Verdict]
     changes: list[str]
     """Settings that were changed from the recipe's: its figures then are of something else."""
+    protocols: dict[str, str]
+    """How each figure was scored, in words."""
 
     @property
     def passed(self) -> bool:
@@ -83,10 +99,11 @@ def reproduce(
     found = run_seeds(recipe, wanted, overrides, out, data, warn, resume=resume, tell=tell)
     if absent := sorted(expected.figures().keys() - found.scores.keys()):
         raise ImcswavError(
-            f"The runs in {found.path} have no {' and no '.join(absent)} to compare: the data have no labels, or "
-            f"nothing assigns clusters."
+            f"The runs in {found.path} have no {' and no '.join(absent)} to compare: the data have no labels, "
+            f"{'there is no test split, ' if 'acc_bn_test' in absent else ''}or nothing assigns clusters."
         )
-    done = Reproduction(found, judge(expected, found.scores), _changes(overrides))
+    protocols = {name: _protocol(name, found) for name in expected.figures()}
+    done = Reproduction(found, judge(expected, found.scores), _changes(overrides), protocols)
     RunFolder(found.path).write_json(FILE, _record(done))
     return done
 
@@ -111,17 +128,43 @@ def _expected(recipe: Recipe) -> Expected:
     if recipe.expected is None:
         message, remedy = "there is no such table, so nothing to compare with.", "Add one: [expected] acc = 0.9"
         raise RecipeError(recipe.name, [Problem("expected", message, remedy)])
-    computed = {settings.owner.name for settings in recipe.evaluation.metrics}
+    computed = {*REFERENCE, *(settings.owner.name for settings in recipe.evaluation.metrics)}
     if absent := sorted(recipe.expected.figures().keys() - computed):
         message = f"{', '.join(absent)} is expected, but no metric of the recipe."
         raise RecipeError(recipe.name, [Problem("evaluation.metrics", message, "Add it, or don't expect it.")])
+    if recipe.expected.acc_bn_test is not None and _test_images(recipe) == 0:
+        message = "is scored on a test split that isn't trained on, and there is none."
+        raise RecipeError(recipe.name, [Problem("expected.acc_bn_test", message, "Expect acc instead.")])
     return recipe.expected
 
 
+def _test_images(recipe: Recipe) -> int | None:
+    """Images that are scored and not trained on; None where only reading the data tells."""
+    try:
+        return training_facts(recipe, recipe.data.facts()).test_images  # type: ignore[attr-defined]
+    except ImcswavError:  # the run says what is wrong with the data; those handed over are unknown
+        return None
+
+
+def _protocol(name: str, found: SeedsResult) -> str:
+    summary = next(iter(found.runs.values())).summary
+    statistics = PUBLISHED if name == "acc_bn_test" else STATISTICS[summary["bn_statistics"]]
+    return f"{summary.get('protocol', 'unknown')}; {statistics}"
+
+
 def _changes(overrides: Overrides) -> list[str]:
-    texts = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
-    harmless = ("expected.", "trainer.device", "data.root", "data.download")
-    return [str(text) for text in texts if not str(text).strip().startswith(harmless)]
+    """The overrides, as written, that change anything not in HARMLESS; a table changes each setting in it."""
+    single: list[tuple[str, Overrides]]
+    if isinstance(overrides, Mapping):
+        single = [(f"{key}={value}", {key: value}) for key, value in overrides.items()]
+    else:
+        single = [(str(text).strip(), [text]) for text in overrides]
+    return [text for text, one in single if not all(within(path, HARMLESS) for path in _paths(one))]
+
+
+def _paths(overrides: Overrides) -> list[str]:
+    changes, _ = parse_overrides(overrides)
+    return [path for change in changes for path in flat(change.value, ".".join(map(str, change.path)))]
 
 
 def _record(done: Reproduction) -> dict[str, Any]:
@@ -129,8 +172,9 @@ def _record(done: Reproduction) -> dict[str, Any]:
         "passed": done.passed,
         "rule": RULE,
         "figures": {
-            verdict.name: {key: value for key, value in asdict(verdict).items() if key != "name"}
-            for verdict in done.verdicts
+            name: {"protocol": done.protocols[name], **verdict}
+            for verdict in map(asdict, done.verdicts)
+            for name in [verdict.pop("name")]
         },
         "changes": done.changes,
         "seeds": list(done.seeds.runs),

@@ -22,8 +22,15 @@ from imcswav.api import RunResult, complete, prepare, resume, with_data
 from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import Overrides, load_recipe
-from imcswav.results.seed_numbers import seed_numbers
-from imcswav.runs import RunFolder, environment, figures, new_folder, same_but_for_place
+from imcswav.recipe.seed_numbers import seed_numbers
+from imcswav.runs import (
+    RunFolder,
+    continued_environment,
+    environment,
+    figures,
+    new_folder,
+    same_but_for_place,
+)
 
 FILE = "seeds.json"
 DEVIATION = "sample standard deviation (divisor n - 1)"
@@ -159,13 +166,23 @@ class _Series:
     def _run(self, seed: int, done: dict[int, RunResult]) -> RunResult:
         begun = self.known["runs"].get(str(seed))
         run = RunFolder(self.folder / begun) if begun else None
-        if run is not None and (run.finished or any(run.checkpoints.glob("step-*.pt"))):
-            return resume(run.path, self._device(), data=self.data)
+        if run is not None and run.finished:
+            return resume(run.path)
+        if run is not None and any(run.checkpoints.glob("step-*.pt")):
+            done_here = resume(run.path, self._device(), data=self.data)
+            self._note_environment()
+            return done_here
         path = _unused(self.folder, seed)
         trainer = prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn)
+        self._note_environment()
         self.known["runs"][str(seed)] = path.name
         self._write(done)
         return complete(trainer)
+
+    def _note_environment(self) -> None:
+        """What the first run that is trained here finds, and of later ones what is another."""
+        now, known = _environment(), self.known.get("environment")
+        self.known["environment"] = now if known is None else continued_environment(known, now)
 
     def _device(self) -> str | None:
         recipe = load_recipe(self.recipe, with_data(self.overrides, self.data))
@@ -190,7 +207,7 @@ class _Series:
             "deviation": DEVIATION,
             "scores": scores,
             "runs": self.known["runs"],
-            "environment": self.known.setdefault("environment", _environment()),
+            "environment": self.known.get("environment"),
             "settings": self.known["settings"],
         }
         RunFolder(self.folder).write_json(FILE, record)

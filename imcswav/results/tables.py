@@ -48,6 +48,8 @@ def reproduction(done: Reproduction) -> None:
         expected = f"{100 * one.expected:.1f}{beside} (n = {one.runs})"
         table.add_row(_label(one.name), expected, str(one.measured), f"{100 * one.allowed:.1f}", one.outcome)
     out.print(table)
+    for name, protocol in done.protocols.items():
+        out.print(f"{_label(name)}: {protocol}")
     out.print(RULE)
     if done.changes:
         tell(f"Warning: settings were changed ({', '.join(done.changes)}), so the expected figures may not hold.")
@@ -67,6 +69,9 @@ def comparison(found: Comparison) -> None:
         ari = "–" if one.ari is None else f"{one.ari:.4f}"
         table.add_row(f"{one.first + 1} and {one.second + 1}", f"{one.images:,}", ari)
     out.print(table)
+    for one in found.agreements:
+        if one.note:
+            tell(f"Warning: runs {one.first + 1} and {one.second + 1}: {one.note}")
 
 
 def written(path: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,10 +23,6 @@ class Mine(Learner, name="mine"):
         """Images to features; in a recipe the table [backbone]."""
         hidden: int = Field(128, ge=1)
         """Width of the decoder's hidden layer."""
-
-        def restored(self) -> Self:
-            """Without the backbone's starting weights."""
-            return self.model_copy(update={"backbone": self.backbone.restored()})
 
     config: Config
 

@@ -8,7 +8,7 @@ jitter, greyscale, blur, solarisation, normalisation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -16,32 +16,18 @@ from torch import Tensor
 
 from imcswav.augment.blur import blur, blur_weights
 from imcswav.augment.colour import JITTER_DRAWS, draw_jitter, jitter, solarize, to_grey
-from imcswav.augment.crop import CROP_DRAWS, draw_boxes, resize_weights, resized_crop
+from imcswav.augment.crop import CROP_DRAWS, draw_boxes, resized_crop
 from imcswav.augment.draws import uniform
 from imcswav.augment.rotate import rotate
 from imcswav.component import Settings
-from imcswav.constants import constant
 from imcswav.distributed import rank, world_size
 from imcswav.errors import Problem, RecipeError
 from imcswav.plugins import hookimpl
 from imcswav.views import CropGroup, Views
+from imcswav.views._crops import Positive, Probability, Share, ascending, mild_views, normalised, statistics_problems
 
-# Averaging pays when views differ, but the object must stay in sight: with 60 % of the area it nearly always does.
-MILD_SCALE = (0.6, 1.0)
 # Draws of a sample, in order. Settings never change their number: switching a step on leaves the others' draws.
 DRAWS = {"crop": CROP_DRAWS, "jitter": JITTER_DRAWS, "grey": 1, "blur": 2, "solarize": 1, "rotate": 1}
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-def _ascending(name: str, pair: tuple[float, float]) -> None:
-    if pair[0] > pair[1]:
-        raise ValueError(f"{name} must be [low, high] with low <= high, but is [{pair[0]}, {pair[1]}]")
-
-
-ONE_EACH = "Give one value a channel, or leave it out for the data set's own."
 
 
 class Crop(Settings):
@@ -56,7 +42,7 @@ class Crop(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Crop:
-        _ascending("scale", self.scale)
+        ascending("scale", self.scale)
         return self
 
 
@@ -100,8 +86,8 @@ class MultiCrop(Views, name="multicrop"):
 
         @model_validator(mode="after")
         def _check(self) -> MultiCrop.Config:
-            _ascending("ratio", self.ratio)
-            _ascending("blur_sigma", self.blur_sigma)
+            ascending("ratio", self.ratio)
+            ascending("blur_sigma", self.blur_sigma)
             return self
 
         def groups(self) -> list[CropGroup]:
@@ -110,11 +96,7 @@ class MultiCrop(Views, name="multicrop"):
 
         def check_channels(self, channels: int) -> list[Problem]:
             """``mean`` and ``std``, where given, have a value a channel."""
-            return [
-                Problem(setting, f"has {len(values)} values, but the images have {channels} channels.", ONE_EACH)
-                for setting, values in (("mean", self.mean), ("std", self.std))
-                if values is not None and len(values) != channels
-            ]
+            return statistics_problems(self.mean, self.std, channels)
 
     config: Config
 
@@ -150,7 +132,7 @@ class MultiCrop(Views, name="multicrop"):
         x_CMQ = resized_crop(images_BCHW, boxes, crop.size)
         x_CMQ = self._colour(x_CMQ, u, lambda: uniform(seed, 2 * index + 1, position_B.new_zeros(1), 1, 1)[0, 0, 0])
         x_CMQ = self._filter(x_CMQ, u, crop.size)
-        return self._normalise(x_CMQ.view(channels, batch, crop.count, crop.size, crop.size))
+        return normalised(x_CMQ.view(channels, batch, crop.count, crop.size, crop.size), self.mean, self.std)
 
     def _colour(self, x_CMQ: Tensor, u: dict[str, Tensor], draw_turn: Callable[[], Tensor]) -> Tensor:
         config, colours = self.config, len(x_CMQ) == 3
@@ -174,31 +156,13 @@ class MultiCrop(Views, name="multicrop"):
             x_CMQ = solarize(x_CMQ, u["solarize"].flatten() < config.solarize)
         return x_CMQ
 
-    def _normalise(self, x_CBvSS: Tensor) -> Tensor:
-        """(v, B, C, S, S) of (x / 255 − mean) / std, in one pass; image-major in memory, as encoders want them."""
-        device = x_CBvSS.device
-        offsets = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
-        bias = constant(offsets, device).view(-1, 1, 1)
-        factor = constant(tuple(1 / (255 * std) for std in self.std), device).view(-1, 1, 1)
-        x_BvCSS = x_CBvSS.permute(1, 2, 0, 3, 4)
-        out = torch.empty(x_BvCSS.shape, dtype=torch.float32, device=device)
-        return torch.mul(x_BvCSS, factor, out=out).add_(bias).transpose(0, 1)
-
     @torch.no_grad()
     def mild(self, images_NCHW: Tensor, count: int) -> list[Tensor]:
         """The whole images, then ``count`` − 1 crops of at least 60 % of the area at the images' own size.
 
         The same crops for every image and every call; every second one is mirrored if ``flip`` is not 0.
         """
-        views = [self.whole(images_NCHW)]
-        size = (images_NCHW.shape[-2], images_NCHW.shape[-1])
-        device = images_NCHW.device
-        numbers = torch.arange(count - 1, device=device)
-        boxes = draw_boxes(uniform(0, 0, numbers, 1, CROP_DRAWS), size, MILD_SCALE, self.config.ratio, 0.0)
-        flip = numbers % 2 == 0 if self.config.flip > 0 else None
-        rows = resize_weights(boxes.top[:, 0], boxes.height[:, 0], size[0], size[0])
-        cols = resize_weights(boxes.left[:, 0], boxes.width[:, 0], size[1], size[1], flip)
-        return views + [row @ views[0] @ col.mT for row, col in zip(rows, cols, strict=True)]
+        return mild_views(self.whole(images_NCHW), count, self.config.ratio, mirror=self.config.flip > 0)
 
 
 @hookimpl

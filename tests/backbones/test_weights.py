@@ -86,7 +86,9 @@ def test_a_small_stem_starts_anew_where_the_file_has_another(tmp_path):
     state = state_of(model="resnet18")
     torch.save(state, path)
     settings = {"model": "resnet18", "stem": "small", "weights": path}
-    assert Timm.Config(**settings).check_sizes([32], 3) == []
+    (told,) = Timm.Config(**settings).check_sizes([32], 3)
+    assert told.severity == "warning"
+    assert told.message == f"conv1.weight starts anew: in {path} it has another shape."
     net = build(**settings).model
     assert net.conv1.weight.shape == (64, 3, 3, 3)
     assert torch.equal(net.layer1[0].conv1.weight, state["layer1.0.conv1.weight"])

@@ -9,7 +9,7 @@ import pytest
 from tiny import short_run
 
 import imcswav
-from imcswav.callbacks._logger import FILE, figures
+from imcswav.callbacks._logger import FILE, numbers
 from imcswav.errors import RunError
 from imcswav.recipe import DEFAULT_CALLBACKS
 
@@ -47,8 +47,8 @@ def test_a_missing_package_is_one_sentence_with_what_to_install(tiny, tmp_path, 
         short_run(tiny, tmp_path / "run")
 
 
-def test_only_numbers_of_a_summary_are_figures():
-    assert figures({"acc": 0.5, "nmi": None, "recipe": "x", "steps": 3}) == {"acc": 0.5, "steps": 3}
+def test_only_numbers_of_a_summary_are_numbers():
+    assert numbers({"acc": 0.5, "nmi": None, "recipe": "x", "steps": 3}) == {"acc": 0.5, "steps": 3}
 
 
 def wandb_records(data):

@@ -11,12 +11,14 @@ from imcswav.clusterers import Clusterer
 from imcswav.clusterers.gaussian_mixture import GaussianMixture
 from imcswav.clusterers.kmeans import KMeans
 from imcswav.clusterers.spectral import Spectral
+from imcswav.clusterers.spherical_kmeans import SphericalKMeans
 from imcswav.errors import DataError
 from imcswav.metrics.acc import accuracy
 
 CASES: list[tuple[type[Clusterer], dict[str, Any]]] = [
     (KMeans, {}),
     (KMeans, {"normalize": False}),
+    (SphericalKMeans, {}),
     (Spectral, {}),
     (Spectral, {"normalize": False}),
     (GaussianMixture, {}),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imcswav.data import Data, Split, mix
+from imcswav.data import Data, Split
+from imcswav.seeding import mix
 
 
 class Numbered(Data, name="numbered_for_tests"):

@@ -1,5 +1,7 @@
 """Many files, decoded into memory: a later start reads the decoded cache, and only what is proven there."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from imcswav.errors import DataError
 from imcswav.imaging import stream
 
 COUNT = 60
+needs_change_time = pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of change")
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(stream, "try_decode", counting)
     return found
+
+
+def touch(path: Path, change: Callable[[], None]) -> None:
+    """Change until it shows: a file system's clock may tick every few milliseconds."""
+    stamp = path.stat().st_ctime_ns
+    change()
+    while path.stat().st_ctime_ns == stamp:
+        change()
 
 
 def build(root: Path, **more: object) -> ImageFolder:
@@ -91,6 +102,39 @@ def test_damaged_rows_and_changed_files_are_decoded_again(root: Path, cache: Pat
     decoded.clear()
     assert build(root).train.images[0, :, 0, 0].tolist() == [1, 2, 3]
     assert len(decoded) == COUNT
+
+
+@needs_change_time
+def test_a_file_put_in_another_s_place_with_its_size_and_time_is_decoded(tmp_path: Path) -> None:
+    folder = tmp_path / "same"
+    folder.mkdir()
+    for index in range(COUNT):
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(folder / f"{index:02d}.bmp")  # all of one size
+    first = build(folder)
+    path, replacement = folder / "07.bmp", tmp_path / "new.bmp"
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(replacement)
+    before = path.stat()
+    replacement.replace(path)
+    touch(path, lambda: os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns)))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    again = build(folder)
+    assert first.train.images[7, 0, 0, 0] == 7
+    assert again.train.images[7, 0, 0, 0] == 200
+    assert again.train.images[8, 0, 0, 0] == 8
+
+
+@needs_change_time
+def test_other_permissions_are_no_other_data_set(root: Path, cache: Path) -> None:
+    """A streamed run may be resumed after a chmod: only the cache is made anew."""
+    before = build(root, placement="stream")
+    old = set(cache.glob("train-*/*.pixels"))
+    path = root / "train" / "a" / "000.png"
+    touch(path, lambda: path.chmod(0o600))
+    after = build(root, placement="stream")
+    assert after.train.images.checksum() == before.train.images.checksum()
+    assert after.digest() == before.digest()
+    assert len(old) == 1
+    assert not old & set(cache.glob("train-*/*.pixels"))
 
 
 def test_unreadable_files_are_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

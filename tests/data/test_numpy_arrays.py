@@ -1,5 +1,8 @@
 """Arrays in files: npz, npy and folders of npy, as numpy writes them."""
 
+import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +129,40 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes | str) -> None:
     (tmp_path / name).write_bytes(good[: len(good) // 2] if content == "half" else content)
     with pytest.raises(DataError, match=r"Arrays can't be read from .*; set data.file to a good .npz or .npy\."):
         build(tmp_path / name)
+
+
+@pytest.mark.parametrize("save", [np.savez_compressed, np.savez, np.save])
+def test_a_wrong_byte_is_never_more_than_a_sentence(tmp_path: Path, save: Callable[..., None]) -> None:
+    path = tmp_path / ("a.npy" if save is np.save else "a.npz")
+    save(path, RGB)
+    good = path.read_bytes()
+    said: list[str] = []
+    for offset in (*range(80), *range(80, len(good) - 130, 97), *range(len(good) - 130, len(good))):
+        path.write_bytes(good[:offset] + bytes([good[offset] ^ 0x41]) + good[offset + 1 :])
+        for read in (NumpyData.Config(file=str(path)).facts, lambda: build(path)):
+            try:
+                read()
+            except DataError as error:  # anything else is a defect
+                said.append(str(error))
+    assert len(said) > 50
+    assert not [text for text in said if " ()" in text or not text.endswith(".")]
+    wanted = {np.savez_compressed: "while decompressing", np.savez: "Bad CRC-32", np.save: "Cannot parse header"}
+    assert any(wanted[save] in text for text in said)
+
+
+def test_versions_of_the_format(tmp_path: Path) -> None:
+    def pack(content: bytes) -> Path:
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr("x.npy", content)
+        return tmp_path / "a.npz"
+
+    for version in ((1, 0), (2, 0), (3, 0)):
+        file = io.BytesIO()
+        np.lib.format.write_array(file, RGB, version=version)
+        assert np.array_equal(build(pack(file.getvalue())).train.images.permute(0, 2, 3, 1), RGB)
+    message = r"a.npz' \('x' has version 7.0 of the .npy format, not 1.0, 2.0 or 3.0\); set data.file to a good"
+    with pytest.raises(DataError, match=message):
+        NumpyData.Config(file=str(pack(file.getvalue().replace(b"NUMPY\3", b"NUMPY\7")))).facts()
 
 
 def test_what_is_missing_is_named(tmp_path: Path, npz: Path) -> None:

@@ -53,7 +53,7 @@ def test_both_training_parts_and_the_labelled_one(tmp_path: Path, files: dict[st
     assert not data.test.subsets
     assert list(data.train.names)[3:5] == ["train_X/3", "unlabeled_X/0"]
     assert (data.class_names, data.mean, data.std) == (CLASSES, (0.43, 0.42, 0.39), (0.27, 0.26, 0.27))
-    assert (data.facts.subsets, data.facts.test_images) == (("labelled",), 3)
+    assert (data.facts.subsets, data.facts.test_images) == ({"labelled": 4}, 3)
 
 
 def test_the_labelled_part_alone_needs_no_other_file(tmp_path: Path, files: dict[str, np.ndarray]) -> None:
@@ -91,11 +91,14 @@ def test_batches_tell_which_rows_are_labelled(tmp_path: Path, files: dict[str, n
         assert batch.subsets["labelled"].tolist() == [row for row, index in enumerate(batch.index) if index < 4]
 
 
-@pytest.mark.parametrize(("settings", "images"), [({}, 105_000), ({"unlabelled": False}, 5_000), ({"limit": 99}, 99)])
-def test_facts_touch_no_disk(settings: dict[str, object], images: int) -> None:
+@pytest.mark.parametrize(
+    ("settings", "images", "labelled"),
+    [({}, 105_000, 5000), ({"unlabelled": False}, 5_000, 5000), ({"limit": 2000}, 2000, 90)],
+)
+def test_facts_touch_no_disk(settings: dict[str, object], images: int, labelled: int) -> None:
     facts = Stl10.Config(**settings).facts()
     assert (facts.images, facts.channels, facts.size, facts.test_images) == (images, 3, 96, 8_000)
-    assert (facts.mean, facts.subsets) == ((0.43, 0.42, 0.39), ("labelled",))
+    assert (facts.mean, facts.subsets) == ((0.43, 0.42, 0.39), {"labelled": labelled})
 
 
 def test_contract_and_absolute_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

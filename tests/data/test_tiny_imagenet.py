@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from imcswav.data.imagenet_subset import IMAGENET_10, IMAGENET_DOGS, ImageNetSubset
@@ -164,6 +165,21 @@ def test_ids_from_a_list_or_a_file_in_any_order(imagenet: Path, monkeypatch: pyt
     assert (settings.root, settings.classes) == (str(imagenet), str(imagenet / "ids.txt"))
     assert ImageNetSubset.Config(root=".", classes="imagenet_10").resolved().classes == "imagenet_10"
     check_component(ImageNetSubset, {"root": str(imagenet), "classes": ["n99999999", "n02085936"], "size": 8})
+
+
+def test_subsets_of_a_folder_keep_each_its_decoded_cache(
+    imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("imagenet_10", "imagenet_dogs")
+    first = {name: subset(imagenet, name, placement="stream", validation=True).readable() for name in names}
+    assert len(list((tmp_path / "cache").rglob("*.pixels"))) == 4
+    monkeypatch.setattr("imcswav.imaging.stream.try_decode", lambda path, **settings: f"{path} is decoded again")
+    for name in names:
+        again = subset(imagenet, name, placement="stream", validation=True).readable()
+        for one, other in ((again.train, first[name].train), (again.test, first[name].test)):
+            assert len(one) == len(other)
+            assert torch.equal(one.images[torch.arange(len(one))], other.images[torch.arange(len(other))])
+    assert len(list((tmp_path / "cache").rglob("*.pixels"))) == 4
 
 
 def test_a_folder_of_the_classes_alone(imagenet: Path) -> None:

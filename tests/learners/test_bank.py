@@ -23,7 +23,7 @@ from imcswav.schedules.constant import Constant
 from imcswav.step import Output, Progress, Step
 from imcswav.trainer import Trainer
 
-SPLIT = dataclasses.replace(FACTS, subsets=("labelled",))
+SPLIT = dataclasses.replace(FACTS, subsets={"labelled": 40})
 BANK = {"images": 10, "subset": "labelled"}
 PER_EPOCH = 6
 
@@ -134,6 +134,10 @@ def test_a_checkpoint_in_mid_epoch_has_what_the_bank_holds():
     optimizer = torch.optim.Adam(first.parameters(), lr=1e-3, weight_decay=0.1)
     run(first, 2, optimizer=optimizer)
     second.load_state_dict(first.state_dict())
+    run(third := banked(), 3)
+    third.load_state_dict(first.state_dict())
+    third.bank.before_step(Progress(2, 0, 100, PER_EPOCH))
+    assert third.bank._counts == [7, 0]  # not what it had counted itself
     again = torch.optim.Adam(second.parameters(), lr=1e-3, weight_decay=0.1)
     again.load_state_dict(optimizer.state_dict())
     found = run(second, 2, start=2, optimizer=again)[-1]
@@ -163,7 +167,7 @@ def test_batches_name_the_rows_of_each_subset():
         assert batch.subsets["labelled"].tolist() == [row for row, index in enumerate(batch.index) if member[index]]
         seen += len(batch.subsets["labelled"])
     assert seen == 7
-    assert data.facts.subsets == ("labelled",)
+    assert data.facts.subsets == {"labelled": 7}
 
 
 def test_a_run_trains_exports_and_predicts(tmp_path, tiny):
@@ -192,5 +196,6 @@ def test_a_bank_that_can_t_work_is_refused():
     assert "train nothing" in problems(bank=BANK | {"losses": ["swav"]})["bank.losses"]
     shared = SETTINGS["losses"] + [{"name": "imc", "logits": "projection"}]
     assert "no loss is left" in problems(bank=BANK | {"losses": ["swav", "imc"]}, losses=shared)["bank.losses"]
+    assert "the 40 images" in problems(bank=BANK | {"images": 41})["bank.images"]
     with pytest.raises(RecipeError, match="no subset"):
         settings(bank=BANK).build(facts=FACTS, clusters=3)

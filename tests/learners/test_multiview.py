@@ -263,3 +263,11 @@ def test_nobody_assigns(tiny):
     tiny["learner"] = {"assignment": "clasifier"}
     assert [found.path for found in check_recipe(load_recipe(tiny))] == ["learner.assignment"]
     assert check_recipe(load_recipe(tiny | {"clusterer": "kmeans"})) == []
+
+
+def test_a_group_of_one_view_before_one_of_several_trains():
+    """Both groups pass the same layers, whose running statistics must not change under the first one's backward."""
+    crops = [{"count": 1, "size": 10, "scale": [0.4, 1.0]}, {"count": 2, "size": 6, "scale": [0.4, 1.0]}]
+    net = learner(views={"name": "multicrop", "crops": crops}).train()
+    net(batch(), PROGRESS, 3)["loss"].backward()
+    assert all(p.grad.isfinite().all() for p in net.backbone.parameters())

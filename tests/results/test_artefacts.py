@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from tiny import blobs, png_size, short_run
 
+from imcswav.data.array import ArrayData
 from imcswav.files import write_csv
 from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
+from imcswav.runs import FACTS, REFERENCE
 
 SUMMARY = (
     "recipe", "acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc", "clusters", "clusters_used", "epochs",
@@ -34,6 +36,13 @@ def test_what_a_finished_run_leaves(tiny, tmp_path):
     assert all(result.summary[key] is not None for key in SUMMARY)
     assert (result.summary["clusters"], result.summary["epochs"], result.summary["steps"]) == (2, 2, 8)
     assert result.summary["scored_on"] == "train (40 images)"
+
+
+def test_a_summarys_own_keys_are_those_that_no_metric_may_have(tiny, tmp_path):
+    summary = short_run(tiny, tmp_path / "run").summary
+    assert summary["metrics"] == ["acc", "nmi", "ari", "knn"]
+    assert set(summary) == {*FACTS, *REFERENCE, *summary["metrics"]}
+    assert summary["data"] == ArrayData.of(blobs()[0]).digest()
 
 
 def test_assignments_are_the_models(tiny, tmp_path):

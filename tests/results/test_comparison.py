@@ -11,6 +11,7 @@ import imcswav
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, RunError
 from imcswav.recipe.flat import flat
+from imcswav.results import tables
 from imcswav.results.comparison import compare_runs
 
 
@@ -62,6 +63,55 @@ def test_runs_of_different_images_have_no_agreement(two):
     path = two[1] / "assignments.csv"
     path.write_text(path.read_text().replace(",train,", ",test,"))
     assert compare_runs(two).agreements[0].ari is None
+
+
+def test_different_images_of_the_same_names_have_no_agreement(two, tiny, tmp_path, capsys):
+    pixels, labels = blobs(seed=7)
+    imcswav.run(short(tiny), out=tmp_path / "other", data=ArrayData.of(pixels, labels=labels))
+    same, different, again = compare_runs([*two, tmp_path / "other"], json_file=tmp_path / "all.json").agreements
+    assert (same.note, same.ari is None) == (None, False)
+    assert (different.images, different.ari) == (again.images, again.ari) == (0, None)
+    assert "trained on different images (40 images, " in different.note
+    assert json.loads((tmp_path / "all.json").read_text())["agreement"][1]["note"] == different.note
+    tables.comparison(compare_runs([two[0], tmp_path / "other"]))
+    assert "Warning: runs 1 and 2: they were trained on different images" in capsys.readouterr().err
+
+
+def test_images_of_another_size_may_be_the_same(two, tiny, tmp_path):
+    pixels, labels = blobs()
+    imcswav.run(short(tiny), out=tmp_path / "large", data=ArrayData.of(pixels, labels=labels, size=10))
+    (agreement,) = compare_runs([two[0], tmp_path / "large"]).agreements
+    assert agreement.ari is not None
+    assert "may not be the same (data.size differs)" in agreement.note
+
+
+def changed(run, digest, old=None, new=None):
+    """The summary with another digest of the images, or none; and the recipe with other data."""
+    summary = json.loads((run / "summary.json").read_text())
+    summary.pop("data")
+    (run / "summary.json").write_text(json.dumps(summary | ({} if digest is None else {"data": digest})))
+    if old is not None:
+        recipe = (run / "recipe.toml").read_text()
+        assert old in recipe
+        (run / "recipe.toml").write_text(recipe.replace(old, new))
+
+
+def test_streamed_files_are_told_apart_by_their_times(two):
+    changed(two[0], "40 streamed images, a")
+    changed(two[1], "40 streamed images, b")
+    (agreement,) = compare_runs(two).agreements
+    assert agreement.ari is not None
+    assert "files are streamed" in agreement.note
+
+
+def test_older_summaries_have_no_digest(two):
+    changed(two[1], None, 'placement = "auto"', 'placement = "host"')
+    (agreement,) = compare_runs(two).agreements
+    assert (agreement.note, agreement.ari is None) == (None, False)
+    (two[1] / "recipe.toml").write_text((two[1] / "recipe.toml").read_text().replace('"crop"', '"pad"'))
+    (agreement,) = compare_runs(two).agreements
+    assert agreement.ari is not None
+    assert "data.resize differs" in agreement.note
 
 
 def test_a_series_of_seeds_stands_for_its_runs(tiny, tmp_path, two):

@@ -10,7 +10,7 @@ import imcswav
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, RecipeError, RunError
 from imcswav.learners.multiview import MultiView
-from imcswav.results.seed_numbers import seed_numbers
+from imcswav.recipe.seed_numbers import seed_numbers
 from imcswav.results.seeds import Spread, read, resume_seeds, run_seeds
 
 
@@ -156,3 +156,18 @@ def test_without_labels_there_are_no_scores(recipe, tmp_path, capsys):
     assert result.scores == {}
     tables.seeds(result)
     assert "no labels, so no scores" in capsys.readouterr().out
+
+
+def test_seeds_added_under_another_version_are_said(recipe, tmp_path, monkeypatch):
+    out = tmp_path / "seeds"
+    run_seeds(recipe, "0", out=out, data=images())
+    first = read(out)["environment"]
+    monkeypatch.setattr("imcswav.runs.PACKAGES", ("numpy",))
+    run_seeds(recipe, "0", out=out, data=images(), resume=True)
+    assert read(out)["environment"] == first  # nothing was trained
+    run_seeds(recipe, "0-2", out=out, data=images(), resume=True)
+    found = read(out)["environment"]
+    (entry,) = found.pop("resumed")
+    assert found == first
+    assert list(entry["packages"]) == ["numpy"]
+    assert not {"platform", "seed"} & set(entry)
