@@ -198,10 +198,18 @@ def test_an_error_of_training_is_not_hidden_by_one_of_the_writer(tmp_path, full)
 def test_ctrl_c_while_waiting_stops_the_waiting_and_not_the_write(tmp_path, gate):
     writer = CheckpointWriter(tmp_path, CPU)
     writer.save({"step": 1}, 1)
-    main = threading.get_ident()
-    threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    main, stopped = threading.get_ident(), threading.Event()
+
+    def press() -> None:
+        while not stopped.wait(0.5):  # again: Python may miss one that comes just as it begins to wait
+            signal.pthread_kill(main, signal.SIGINT)
+
+    presses = threading.Thread(target=press)
+    presses.start()
     with pytest.raises(KeyboardInterrupt):
         writer.wait()
+    stopped.set()
+    presses.join()
     assert names(tmp_path) == []
     gate.set()
     writer.wait()
