@@ -95,6 +95,14 @@ def gate(monkeypatch):
 
 
 @pytest.fixture
+def ctrl_c():
+    """Python's own handler: a process started in the background may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def full(monkeypatch):
     """A disk without room for checkpoints, while the event is set."""
     is_full = threading.Event()
@@ -195,7 +203,7 @@ def test_an_error_of_training_is_not_hidden_by_one_of_the_writer(tmp_path, full)
         raise KeyboardInterrupt
 
 
-def test_ctrl_c_while_waiting_stops_the_waiting_and_not_the_write(tmp_path, gate):
+def test_ctrl_c_while_waiting_stops_the_waiting_and_not_the_write(tmp_path, gate, ctrl_c):
     writer = CheckpointWriter(tmp_path, CPU)
     writer.save({"step": 1}, 1)
     main, stopped = threading.get_ident(), threading.Event()
@@ -206,10 +214,12 @@ def test_ctrl_c_while_waiting_stops_the_waiting_and_not_the_write(tmp_path, gate
 
     presses = threading.Thread(target=press)
     presses.start()
-    with pytest.raises(KeyboardInterrupt):
-        writer.wait()
-    stopped.set()
-    presses.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            writer.wait()
+    finally:
+        stopped.set()
+        presses.join()
     assert names(tmp_path) == []
     gate.set()
     writer.wait()
