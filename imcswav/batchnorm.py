@@ -43,7 +43,8 @@ class PerView:
         if not self.training or (self.views == 1 and self.fold is None):
             return layer(x)
         if self.joint and x.numel() > self.views * x.shape[1]:
-            return _normalise(self, x)
+            nhwc = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+            return _normalise_channels_last(self, x) if nhwc else _normalise(self, x)
         parts = x.unflatten(0, (-1, self.views)).unbind(1)
         return torch.stack([layer(part) for part in parts], 1).flatten(0, 1)
 
@@ -64,6 +65,21 @@ def _normalise(layer: Any, x: Tensor) -> Tensor:
         _fold(layer, mean.view(views, channels), variance.view(views, channels))
     # not a view to autograd: the ReLU that follows in place would else copy its way through the backward pass
     unwound: Tensor = torch.ops.aten._unsafe_view(y, x.shape)
+    return unwound
+
+
+def _normalise_channels_last(layer: Any, x: Tensor) -> Tensor:
+    """Written out, for the compiler to fuse: in this layout views and channels aren't side by side in memory."""
+    wide = x.unflatten(0, (-1, layer.views)).to(torch.promote_types(x.dtype, torch.float32))
+    variance, mean = torch.var_mean(wide, (0, 3, 4), correction=0, keepdim=True)
+    if layer.track_running_stats:
+        count = x.numel() // (layer.views * x.shape[1])
+        unbiased = variance.detach() * (count / (count - 1))
+        _fold(layer, mean.detach().flatten(1).view(layer.views, -1), unbiased.flatten(1).view(layer.views, -1))
+    y = (wide - mean) * (variance + layer.eps).rsqrt()
+    if layer.weight is not None:
+        y = y * layer.weight[:, None, None] + layer.bias[:, None, None]
+    unwound: Tensor = torch.ops.aten._unsafe_view(y.to(x.dtype), x.shape)
     return unwound
 
 

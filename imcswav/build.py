@@ -12,7 +12,7 @@ from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data
 from imcswav.devices import pick_device
-from imcswav.engine import Engine
+from imcswav.engine import Engine, compiles
 from imcswav.errors import Problem
 from imcswav.files import write_csv
 from imcswav.learners import Learner
@@ -82,7 +82,7 @@ def assemble(recipe: Recipe, engine: Engine, data: Data, run: RunFolder) -> Trai
 def build_engine(recipe: Recipe, learner: Learner, device: torch.device) -> Engine:
     """The training step on the device."""
     wanted = recipe.trainer.channels_last
-    if learner.prefers_channels_last if wanted == "auto" else wanted:
+    if learner.prefers_channels_last(compiles(recipe.trainer.compile, device)) if wanted == "auto" else wanted:
         learner.memory_format = torch.channels_last
         learner.to(memory_format=torch.channels_last)
     learner.to(device)

@@ -48,7 +48,7 @@ class Engine:
         self._rates = [torch.zeros((), device=device) if on_cuda else None for _ in self._groups]
         self._recorder = recorder or (Cuda(device) if on_cuda and settings.cuda_graph else None)
         self._recording: Recording | None = None
-        self._compiled = on_cuda if settings.compile == "auto" else settings.compile
+        self._compiled = compiles(settings.compile, device)
         self.learner.compile_parts(self._compiled)
         self._trusted = not self._compiled
         if settings.cuda_graph is True and self._recorder is None:
@@ -95,7 +95,7 @@ class Engine:
         try:
             return self._eager(batch, progress, seed)
         except Exception as error:
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200].rstrip('.')}"
+            reason = _reason(error)
         self.learner.compile_parts(False)
         scalars = self._eager(batch, progress, seed)  # a mistake of the step itself shows here as what it is
         self.notes.append(f"torch.compile is left out: {reason}.")
@@ -126,6 +126,17 @@ class Engine:
         for group, own in zip(self.optimizer.param_groups, self._groups, strict=True):
             group.update(own)
         self._recording = None
+
+
+def _reason(error: Exception) -> str:
+    """An error in a line; the compiler's own says only in its second line what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+    return f"{type(error).__name__}: {' '.join(lines)[:300].rstrip('.')}"
+
+
+def compiles(setting: bool | str, device: torch.device) -> bool:
+    """Whether parts of the learner are compiled, "auto" resolved."""
+    return device.type == "cuda" if setting == "auto" else bool(setting)
 
 
 def resolve_precision(setting: str, device: torch.device) -> str:

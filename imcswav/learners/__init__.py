@@ -67,8 +67,6 @@ class Learner(Component, nn.Module, kind="learner"):
 
     memory_format: torch.memory_format = torch.contiguous_format
     """Memory format of image batches; the trainer sets it together with the weights' own."""
-    prefers_channels_last: bool = True
-    """What the recipe's ``channels_last = "auto"`` means for this network."""
 
     def __init__(self, config: Any, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config)
@@ -91,6 +89,10 @@ class Learner(Component, nn.Module, kind="learner"):
         backbone = getattr(self, "backbone", None)
         found = {} if backbone is None else backbone.depths()
         return {f"backbone.{name}": depth for name, depth in found.items()}
+
+    def prefers_channels_last(self, compiled: bool) -> bool:
+        """What the recipe's ``channels_last = "auto"`` means for this network; ``compiled``: as training will be."""
+        return True
 
     def compile_parts(self, wanted: bool = True) -> None:
         """Compile what torch.compile is worth for, leaving the names of weights alone; or undo it."""

@@ -102,8 +102,6 @@ class MultiView(Learner, name="multiview"):
         self.bank = self._make_bank(facts, widths)
         if config.batch_norm == "per_view":
             per_view(self)
-        # batch norm per view needs the channels of an image side by side in memory
-        self.prefers_channels_last = not any(isinstance(layer, PerView) for layer in self.backbone.modules())
         if config.activation_checkpointing:
             recompute_blocks(self.backbone.blocks())
         if widths.get(config.assignment, clusters) != clusters:
@@ -190,6 +188,10 @@ class MultiView(Learner, name="multiview"):
         late = Step(global_views=step.global_views, progress=step.progress)
         found = self.add_losses(_fill(late, rows, views), banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
+
+    def prefers_channels_last(self, compiled: bool) -> bool:
+        """Batch norm per view, unless it is compiled, needs the channels of an image side by side in memory."""
+        return compiled or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.
