@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from imcswav.constants import constant
 from imcswav.data import Images
+from imcswav.view_norm import ViewNorm
 
 REESTIMATION_IMAGES = 10_000
 """At most this many training images are used to re-estimate statistics."""
@@ -43,10 +44,13 @@ class PerView:
         if not self.training or (self.views == 1 and self.fold is None):
             return layer(x)
         if self.joint and x.numel() > self.views * x.shape[1]:
-            nhwc = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-            return _normalise_channels_last(self, x) if nhwc else _normalise(self, x)
+            return _normalise_channels_last(self, x) if _channels_last(x) else _normalise(self, x)
         parts = x.unflatten(0, (-1, self.views)).unbind(1)
         return torch.stack([layer(part) for part in parts], 1).flatten(0, 1)
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _normalise(layer: Any, x: Tensor) -> Tensor:
@@ -69,18 +73,16 @@ def _normalise(layer: Any, x: Tensor) -> Tensor:
 
 
 def _normalise_channels_last(layer: Any, x: Tensor) -> Tensor:
-    """Written out, for the compiler to fuse: in this layout views and channels aren't side by side in memory."""
-    wide = x.unflatten(0, (-1, layer.views)).to(torch.promote_types(x.dtype, torch.float32))
-    variance, mean = torch.var_mean(wide, (0, 3, 4), correction=0, keepdim=True)
+    """The same where views and channels aren't side by side in memory."""
+    weight, bias = layer.weight, layer.bias
+    if weight is None:
+        weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
+    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)  # type: ignore[no-untyped-call]
     if layer.track_running_stats:
-        count = x.numel() // (layer.views * x.shape[1])
-        unbiased = variance.detach() * (count / (count - 1))
-        _fold(layer, mean.detach().flatten(1).view(layer.views, -1), unbiased.flatten(1).view(layer.views, -1))
-    y = (wide - mean) * (variance + layer.eps).rsqrt()
-    if layer.weight is not None:
-        y = y * layer.weight[:, None, None] + layer.bias[:, None, None]
-    unwound: Tensor = torch.ops.aten._unsafe_view(y.to(x.dtype), x.shape)
-    return unwound
+        count = x.numel() // mean_VC.numel()
+        _fold(layer, mean_VC, variance_VC * (count / (count - 1)))
+    normalised: Tensor = y
+    return normalised
 
 
 @torch.no_grad()

@@ -162,7 +162,7 @@ def test_a_compiler_that_fails_is_left_out(monkeypatch):
     monkeypatch.setattr("torch.compile", lambda part, **options: broken)
     one = engine(compile=True)
     assert train(one) == pytest.approx(train(engine()), rel=1e-5)  # prototypes were scaled once more
-    assert one.notes == ["torch.compile is left out: RuntimeError: no compiler here."]
+    assert one.notes == ["torch.compile is left out: RuntimeError: no compiler here. long text."]
 
 
 def test_a_mistake_of_the_step_is_not_blamed_on_the_compiler(monkeypatch):
@@ -185,9 +185,11 @@ def test_a_loaded_optimiser_keeps_the_recipe_s_settings():
     assert second.lr == second.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
 
 
-@pytest.mark.parametrize(("batch_norm", "wanted"), [("per_view", False), ("pooled", True)])
-def test_memory_format_follows_the_batch_norm(tiny, batch_norm, wanted):
-    recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm})
+@pytest.mark.parametrize(
+    ("batch_norm", "compiled", "wanted"), [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)]
+)
+def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, wanted):
+    recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm, "trainer.compile": compiled})
     model = learner(batch_norm=batch_norm)
     build_engine(recipe, model, torch.device("cpu"))
     assert (model.memory_format == torch.channels_last) is wanted
