@@ -77,7 +77,7 @@ def _normalise_channels_last(layer: Any, x: Tensor) -> Tensor:
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
-    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)  # type: ignore[no-untyped-call]
+    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)
     if layer.track_running_stats:
         count = x.numel() // mean_VC.numel()
         _fold(layer, mean_VC, variance_VC * (count / (count - 1)))

@@ -57,6 +57,7 @@ class Engine:
     def step(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Train on a batch; scalars of the step, on the device, good until the next step."""
         seed = self._prepare(progress)
+        self.learner.prepare(progress)
         if self._recorder is None:
             return self._first_or_eager(batch, progress, seed)
         try:

@@ -56,8 +56,7 @@ class Model:
     @property
     def backbone(self) -> nn.Module:
         """The trained backbone: normalised images (N, C, H, W) → features (N, F)."""
-        backbone: nn.Module = self.learner.get_submodule("backbone")
-        return backbone
+        return self.learner.encoder()
 
     def predict(self, images: Any) -> Array:
         """Cluster of each image, int64 (N,) in 0 … K−1."""

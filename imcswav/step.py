@@ -10,9 +10,11 @@ Shape legend, used at the end of tensor names throughout the library:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,23 @@ class Step:
     logs: dict[str, Tensor] = field(default_factory=dict)
     """Scalars a part wants in the log; they stay on the device until a logging step."""
     progress: Progress | None = None
+    index: Tensor | None = None
+    """Places (B,) of the batch's images among all training images, int64."""
+
+    heads: Mapping[str, nn.Module] = field(default_factory=dict)
+    """The heads behind the outputs, by ``branch.head``: rows of other images can be scored by them."""
 
     def __getitem__(self, name: str) -> Tensor:
         """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""
         return self.output(name).tensor
+
+    def head(self, name: str) -> tuple[nn.Module, Output]:
+        """A head and the output that it reads; raises KeyError naming the heads that exist."""
+        full = name if "." in name else f"online.{name}"
+        if full not in self.heads:
+            raise KeyError(f"no head '{full}'; this step has {', '.join(self.heads)}")
+        found: Any = self.heads[full]
+        return found, self.output(f"{full.split('.')[0]}.{found.config.input}")
 
     def output(self, name: str) -> Output:
         """The output with the list of views it saw."""

@@ -21,13 +21,14 @@ from imcswav.callbacks import Callback
 from imcswav.data import Batch, Data
 from imcswav.engine import Engine
 from imcswav.errors import RunError
+from imcswav.learners import Epoch
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.seeding import mix
 from imcswav.step import Progress
 
-DATA = 1
-"""Key that keeps the random stream of the data's order apart from others."""
+DATA, EPOCH = 1, 4
+"""Keys that keep the random streams of the data's order, and of what starts an epoch, apart from others."""
 
 
 class Trainer:
@@ -72,6 +73,9 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         self.learner.train()
+        if self.step == self.epoch * self.steps_per_epoch:
+            with self._timed():
+                self._start_epoch()
         for batch in self._batches():
             if self.step >= self.steps:
                 return
@@ -85,6 +89,14 @@ class Trainer:
             if self.interrupted:
                 self.call("interrupt")
                 raise KeyboardInterrupt
+
+    def _start_epoch(self) -> None:
+        epoch = Epoch(self._progress(), self.data.train.images, mix(self.recipe.seed, EPOCH, self.epoch))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.engine.precision == "bf16"):
+            self.learner.start_epoch(epoch)
+
+    def _progress(self) -> Progress:
+        return Progress(self.step, self.epoch, self.steps, self.steps_per_epoch)
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch; waiting for images is training time too."""
@@ -109,8 +121,7 @@ class Trainer:
         return ends or self.step % self.settings.log_every == 0
 
     def _train_step(self, batch: Batch) -> None:
-        progress = Progress(self.step, self.epoch, self.steps, self.steps_per_epoch)
-        self._add_logs(self.engine.step(batch, progress))
+        self._add_logs(self.engine.step(batch, self._progress()))
         self.step += 1
 
     def _add_logs(self, scalars: dict[str, Tensor]) -> None:

@@ -49,4 +49,5 @@ class ViewNorm(torch.autograd.Function):
 
 
 def _wide(x: Tensor, views: int) -> Tensor:
-    return x.unflatten(0, (-1, views)).to(torch.promote_types(x.dtype, torch.float32))
+    wide: Tensor = x.unflatten(0, (-1, views)).to(torch.promote_types(x.dtype, torch.float32))
+    return wide

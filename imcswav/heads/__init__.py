@@ -17,6 +17,7 @@ class ReadsHead:
 
 
 HeadName = Annotated[str, ReadsHead()]
+AnyHeadName = Annotated[str | None, ReadsHead()]
 
 
 class Head(Component, nn.Module, kind="head"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ class MLP(Head, name="mlp"):
         projection)."""
         bias: bool = True
         """Whether the Linear layers have a bias."""
+        noise: float = Field(0.0, ge=0)
+        """Standard deviation of Gaussian noise on the input in training, as before ProPos' predictor."""
         normalize: bool = False
         """Scale each output row to length 1."""
 
@@ -55,6 +58,8 @@ class MLP(Head, name="mlp"):
 
     def forward(self, x_MF: Tensor) -> Tensor:
         """Rows (M, in_features) to rows (M, out_features)."""
+        if self.training and self.config.noise:
+            x_MF = x_MF + torch.randn_like(x_MF) * self.config.noise
         x_MD: Tensor = self.layers(x_MF)
         return F.normalize(x_MD, dim=-1) if self.config.normalize else x_MD
 

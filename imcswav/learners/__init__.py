@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from imcswav.component import Component
-from imcswav.data import Batch, DataFacts
+from imcswav.data import Batch, DataFacts, Images
 from imcswav.errors import Problem
 from imcswav.phases import HOOKS, NotRecordableError
 from imcswav.step import Progress
@@ -35,6 +35,19 @@ class Embedding:
 
     features: Tensor
     probabilities: Tensor | None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The start of an epoch, for parts that look at all training images once in a while."""
+
+    progress: Progress
+    images: Images
+    """All training images, uint8 (N, C, H, W), in the order of ``Batch.index``."""
+    seed: int
+    """Unique for the epoch: whatever is drawn comes from it."""
+    outputs: Callable[[str], Tensor] | None = None
+    """The learner's to give its parts: rows (N, D) of a head, such as "teacher.projection", for all whole images."""
 
 
 class Learner(Component, nn.Module, kind="learner"):
@@ -107,6 +120,15 @@ class Learner(Component, nn.Module, kind="learner"):
                 raise NotRecordableError(f"learner '{self.name}' has the hook {name} and no phase(progress)")
         return None
 
+    def start_epoch(self, epoch: Epoch) -> None:
+        """Before an epoch's first step, outside any recording; what it makes has to last in buffers.
+
+        A run resumed within an epoch doesn't come by here again.
+        """
+
+    def prepare(self, progress: Progress) -> None:
+        """Before a step, outside any recording: fill the tensors that change from step to step."""
+
     def before_step(self, progress: Progress) -> None:
         """Before forward."""
 
@@ -115,6 +137,10 @@ class Learner(Component, nn.Module, kind="learner"):
 
     def after_step(self, progress: Progress) -> None:
         """The optimiser has moved."""
+
+    def encoder(self) -> nn.Module:
+        """The network of ``embed``'s features: normalised images (N, C, H, W) → features (N, F)."""
+        return self.get_submodule("backbone")
 
     def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
         """Features and cluster probabilities of uint8 images, averaged over ``views`` mild views if more than 1.
@@ -127,8 +153,13 @@ class Learner(Component, nn.Module, kind="learner"):
 class TrainingState(nn.Module):
     """Base of a learner's modules whose tensors only training needs: checkpoints have them, exported models don't."""
 
+    exported: bool = False
+    """True where prediction needs them after all."""
+
 
 def training_only(learner: nn.Module) -> set[str]:
-    """Names in the learner's state dict of the tensors of every TrainingState."""
-    parts = {name: part for name, part in learner.named_modules() if isinstance(part, TrainingState)}
+    """Names in the learner's state dict of the tensors of every TrainingState that isn't exported."""
+    parts = {
+        name: part for name, part in learner.named_modules() if isinstance(part, TrainingState) and not part.exported
+    }
     return {f"{name}.{key}" for name, part in parts.items() for key in part.state_dict()}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from imcswav.component import Component, Settings
 from imcswav.heads import Head, ReadsHead
 from imcswav.learners import TrainingState
+from imcswav.learners._heads import path
 from imcswav.phases import NotRecordableError
 from imcswav.step import Progress, Step
 
@@ -50,9 +51,9 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
     banked = tuple(number for number, loss in enumerate(losses) if loss.owner.name in settings.losses)
     own, others = set[str](), set[str]()
     for number, loss in enumerate(losses):
-        (own if number in banked else others).update(*(_path(heads, name) for name in _read(loss)))
+        (own if number in banked else others).update(*(path(heads, name) for name in read_heads([loss])))
     run = tuple(name for name in order if name in own - others)
-    read = {heads[name].input for name in run}.union(*(_read(losses[number]) for number in banked))
+    read = {heads[name].input for name in run}.union(read_heads(losses[number] for number in banked))
     return Plan(banked, run, tuple(sorted(read.difference(run))))
 
 
@@ -62,16 +63,9 @@ def head_settings(part: Component.Config) -> list[str]:
     return [name for name, field in fields if any(isinstance(mark, ReadsHead) for mark in field.metadata)]
 
 
-def _read(part: Component.Config) -> list[str]:
-    return [getattr(part, name) for name in head_settings(part)]
-
-
-def _path(heads: Mapping[str, Head.Config], name: str) -> set[str]:
-    found = set()
-    while name in heads and name not in found:
-        found.add(name)
-        name = heads[name].input
-    return found
+def read_heads(parts: Iterable[Component.Config]) -> list[str]:
+    """The heads that parts name in their settings; those of the teacher as "teacher.<head>"."""
+    return [name for part in parts for setting in head_settings(part) if (name := getattr(part, setting)) is not None]
 
 
 class Bank(TrainingState):

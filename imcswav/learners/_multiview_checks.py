@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from imcswav.component import Component
 from imcswav.errors import Problem
 from imcswav.learners import RecipeFacts
-from imcswav.learners._bank import head_settings, plan
+from imcswav.learners._bank import head_settings, plan, read_heads
+from imcswav.learners._teacher import BRANCH, split
 from imcswav.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Problem]:
     """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
-    problems = check_names(config)
+    problems = check_names(config) + check_teacher(config)
     if not facts.clusterer:
         problems += check_assignment(config)
     if facts.data is not None:
@@ -39,13 +40,15 @@ def _within(table: str, problems: list[Problem]) -> list[Problem]:
 def check_names(config: MultiView.Config) -> list[Problem]:
     """Every head that a head or a loss names has to exist, and heads can't read each other in a circle."""
     known = ["features", *config.heads]
+    taught = [f"{BRANCH}.{name}" for name in known] if config.teacher is not None else []
     problems = []
     for path, value in _head_names(config):
-        others = [name for name in known if not path.startswith(f"heads.{name}.")]
+        own = path.startswith("heads.")
+        others = [name for name in (*known, *([] if own else taught)) if not path.startswith(f"heads.{name}.")]
         if path == f"heads.{value}.input":
             problems.append(Problem(path, f"head '{value}' reads itself.", did_you_mean("", others), value))
-        elif value not in known:
-            problems.append(Problem(path, f"there is no head '{value}'.", did_you_mean(value, others), value))
+        elif value not in (known if own else [*known, *taught]):
+            problems.append(_unknown(path, value, others, config.teacher is None and not own))
     if not problems:
         try:
             config.order()
@@ -54,12 +57,33 @@ def check_names(config: MultiView.Config) -> list[Problem]:
     return problems
 
 
+def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Problem:
+    if untaught and split(value)[0] == BRANCH:
+        return Problem(path, f"'{value}' is a teacher's, and there is none.", "Add a table [learner.teacher].", value)
+    return Problem(path, f"there is no head '{value}'.", did_you_mean(value, others), value)
+
+
+def check_teacher(config: MultiView.Config) -> list[Problem]:
+    """A teacher has to be read, and a bank can't keep what it gives."""
+    if config.teacher is None:
+        return []
+    if config.bank is not None:
+        message = "a teacher and a bank can't go together."
+        return [Problem("learner.teacher", message, "Leave one of them out.")]
+    if not any(split(name)[0] == BRANCH for name in (*read_heads(config.losses), config.assignment)):
+        message = "no loss reads the teacher and it assigns nothing, so it is computed for nothing."
+        remedy = 'Name one of its outputs, such as codes = "teacher.prototypes", or leave it out.'
+        return [Problem("learner.teacher", message, remedy, severity="warning")]
+    return []
+
+
 def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
     parts |= {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
     for place, part in parts.items():
         for setting in head_settings(part):
-            yield f"{place}.{setting}", getattr(part, setting)
+            if (name := getattr(part, setting)) is not None:
+                yield f"{place}.{setting}", name
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
@@ -88,8 +112,11 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
 
 def check_assignment(config: MultiView.Config) -> list[Problem]:
     """Without a clusterer, a head has to assign."""
-    if config.assignment in config.heads:
+    branch, head = split(config.assignment)
+    if head in config.heads and (branch == "online" or (branch == BRANCH and config.teacher is not None)):
         return []
+    if branch == BRANCH and config.teacher is None:
+        return [_unknown("learner.assignment", config.assignment, [], True)]
     message = f"there is no head '{config.assignment}' and no clusterer, so no image gets a cluster."
     remedy = f"{did_you_mean(config.assignment, list(config.heads))} Or add a [clusterer]."
     return [Problem("learner.assignment", message, remedy, config.assignment, severity="warning")]

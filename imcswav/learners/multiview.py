@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+import dataclasses
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -11,13 +12,15 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
-from imcswav.batchnorm import PerView, per_view, views_in_batch
-from imcswav.data import Batch, DataFacts
+from imcswav.batchnorm import PerView, evaluating, per_view, views_in_batch
+from imcswav.data import Batch, DataFacts, Images
 from imcswav.errors import PluginError, Problem, RecipeError
 from imcswav.heads import Head
-from imcswav.learners import Embedding, Learner, RecipeFacts
-from imcswav.learners._bank import Bank, BankSettings, plan
+from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
+from imcswav.learners._bank import Bank, BankSettings, plan, read_heads
+from imcswav.learners._heads import path, run_heads, sorted_heads
 from imcswav.learners._multiview_checks import check_bank, check_multiview
+from imcswav.learners._teacher import BRANCH, Teacher, TeacherSettings, split
 from imcswav.losses import Loss
 from imcswav.part import Part
 from imcswav.phases import phase_of
@@ -25,6 +28,9 @@ from imcswav.plugins import hookimpl
 from imcswav.recompute import in_pieces, recompute_blocks
 from imcswav.step import Output, Progress, Step
 from imcswav.views import Views
+
+EPOCH_BATCH = 500
+"""Images at a time of what is computed for all of them between two epochs."""
 
 
 class MultiView(Learner, name="multiview"):
@@ -49,8 +55,11 @@ class MultiView(Learner, name="multiview"):
         and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
         bank: BankSettings | None = None
         """Take some losses on a subset of the images only, collected over several batches."""
+        teacher: TeacherSettings | None = None
+        """A moving average of the network; losses read its outputs as "teacher.<head>"."""
         assignment: str = "classifier"
-        """The head whose largest logit is an image's cluster; without such a head a clusterer must assign."""
+        """The head whose largest logit is an image's cluster; without such a head a clusterer must assign.
+        "teacher.classifier" assigns by the teacher, and features then are the teacher's too."""
 
         @field_validator("heads")
         @classmethod
@@ -69,16 +78,13 @@ class MultiView(Learner, name="multiview"):
 
         def order(self) -> list[str]:
             """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
-            done: list[str] = []
-            waiting = dict(self.heads)
-            while waiting:
-                ready = [name for name, head in waiting.items() if head.input in ("features", *done)]
-                if not ready:
-                    raise ValueError(f"heads {', '.join(waiting)} read each other or a head that isn't there")
-                done += ready
-                for name in ready:
-                    del waiting[name]
-            return done
+            return sorted_heads(self.heads)
+
+        def taught(self) -> list[str]:
+            """The heads that the teacher needs a copy of, in the order they run."""
+            read = [split(name) for name in (*read_heads(self.losses), self.assignment)]
+            wanted = {name for branch, head in read if branch == BRANCH for name in path(self.heads, head)}
+            return [name for name in self.order() if name in wanted]
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
@@ -100,12 +106,14 @@ class MultiView(Learner, name="multiview"):
             self.heads[name], widths[name] = head, head.out_features
         self.losses = nn.ModuleList(settings.build() for settings in config.losses)
         self.bank = self._make_bank(facts, widths)
+        self.branch, self.head = split(config.assignment)
+        self.teacher = self._make_teacher()
         if config.batch_norm == "per_view":
             per_view(self)
         if config.activation_checkpointing:
             recompute_blocks(self.backbone.blocks())
-        if widths.get(config.assignment, clusters) != clusters:
-            message = f"the head '{config.assignment}' assigns {widths[config.assignment]} clusters, not {clusters}."
+        if widths.get(self.head, clusters) != clusters:
+            message = f"the head '{self.head}' assigns {widths[self.head]} clusters, not {clusters}."
             raise RecipeError(
                 "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]
             )
@@ -119,27 +127,54 @@ class MultiView(Learner, name="multiview"):
         chosen = plan(settings, self.config.heads, self.order, self.config.losses)
         return Bank(settings, chosen, widths, sum(group.count for group in self.config.views.groups()))
 
+    def _make_teacher(self) -> Teacher | None:
+        if self.config.teacher is None:
+            return None
+        heads = {name: self.heads[name] for name in self.config.taught()}
+        return Teacher(self.config.teacher, self.backbone, heads, exported=self.branch == BRANCH)
+
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
         crops = self._make_views(batch.images, seed)
         features_BVF = torch.cat([self.encode(group) for group in crops], 1)
+        taught_BGF = None if self.teacher is None else self._encode_taught(crops[0])
         # heads, scores, codes and information in float32, whatever the encoder: they cost little and suffer most
         with torch.autocast(features_BVF.device.type, enabled=False):
-            step = Step(global_views=crops[0].shape[0], progress=progress)
-            scalars = self.add_losses(_fill(step, self.score(features_BVF), features_BVF.shape[1]))
+            step = Step(crops[0].shape[0], progress=progress, index=batch.index, heads=self._named_heads())
+            _fill(step, "online", self.score(features_BVF), features_BVF.shape[1])
+            if taught_BGF is not None:
+                _fill(step, BRANCH, self._score_taught(taught_BGF), taught_BGF.shape[1])
+            scalars = self.add_losses(step)
             return scalars if self.bank is None else self._add_banked(scalars, step, batch)
 
-    def encode(self, crops_VBCHW: Tensor) -> Tensor:
+    def _named_heads(self) -> dict[str, nn.Module]:
+        taught = nn.ModuleDict() if self.teacher is None else self.teacher.heads
+        return {f"online.{name}": head for name, head in self.heads.items()} | {
+            f"{BRANCH}.{name}": head for name, head in taught.items()
+        }
+
+    @torch.no_grad()
+    def _encode_taught(self, crops_GBCHW: Tensor) -> Tensor:
+        assert self.teacher is not None
+        return self.encode(crops_GBCHW, BRANCH)
+
+    @torch.no_grad()
+    def _score_taught(self, features_BGF: Tensor) -> dict[str, Tensor]:
+        assert self.teacher is not None
+        with views_in_batch(self.teacher.heads, features_BGF.shape[1]):
+            rows = {"features": _float32(features_BGF.flatten(0, 1))}
+            return run_heads(self.teacher.heads, rows, self.teacher.heads)
+
+    def encode(self, crops_VBCHW: Tensor, branch: str = "online") -> Tensor:
         """Features (B, V, F) of the crops of one size."""
+        backbone = self._backbone(branch)
         views = crops_VBCHW.shape[0]
         # image-major: batch norm per view and micro-batches then find what they need side by side
         images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
         rows = len(images_MCHW) if self.config.micro_batch is None else self.config.micro_batch * views
-        with views_in_batch(self.backbone, views):
-            if rows >= len(images_MCHW):
-                features_MF = self._run_backbone(images_MCHW)
-            else:
-                features_MF = in_pieces(self.backbone, self._run_backbone, images_MCHW, rows)
+        run = self._compiled.get(f"{branch}.backbone", backbone)
+        with views_in_batch(backbone, views):
+            features_MF = run(images_MCHW) if rows >= len(images_MCHW) else in_pieces(backbone, run, images_MCHW, rows)
         features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
         return features_BVF
 
@@ -147,16 +182,10 @@ class MultiView(Learner, name="multiview"):
         """Rows (B · V, ·) of every head, and the features."""
         names = [name for name in self.order if self.bank is None or name not in self.bank.plan.run]
         with views_in_batch(self.heads, features_BVF.shape[1]):
-            return self._run_heads({"features": _float32(features_BVF.flatten(0, 1))}, names)
+            return run_heads(self.heads, {"features": _float32(features_BVF.flatten(0, 1))}, names)
 
-    def _run_heads(self, rows: dict[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-        """The rows (M, ·) with those of further heads, each of which reads one that is there."""
-        for name in names:
-            head = self.heads[name]
-            assert isinstance(head, Head)
-            source = rows[head.config.input]
-            rows[name] = head(source.detach() if head.config.detach else source)
-        return rows
+    def _backbone(self, branch: str) -> nn.Module:
+        return self.backbone if self.teacher is None or branch != BRANCH else self.teacher.backbone
 
     def add_losses(self, step: Step, banked: bool = False) -> dict[str, Tensor]:
         """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
@@ -184,9 +213,11 @@ class MultiView(Learner, name="multiview"):
             return scalars
         views = len(step["features"])
         with views_in_batch(self.heads, views):
-            rows = self._run_heads({name: kept.flatten(0, 1) for name, kept in held.items()}, self.bank.plan.run)
+            rows = {name: kept.flatten(0, 1) for name, kept in held.items()}
+            run_heads(self.heads, rows, self.bank.plan.run)
         late = Step(global_views=step.global_views, progress=step.progress)
-        found = self.add_losses(_fill(late, rows, views), banked=True)
+        _fill(late, "online", rows, views)
+        found = self.add_losses(late, banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
 
     def prefers_channels_last(self, compiled: bool) -> bool:
@@ -199,18 +230,24 @@ class MultiView(Learner, name="multiview"):
         Shapes are fixed: a size of crops each. ``wanted=False`` goes back to the plain functions. A backbone with
         activation checkpointing stays as it is, for the compiler doesn't take its blocks.
         """
-        parts: dict[str, Callable[..., Any]] = {"views": self.views, "backbone": self.backbone}
-        if self.config.activation_checkpointing:
-            del parts["backbone"]
+        parts: dict[str, Callable[..., Any]] = {"views": self.views}
+        if not self.config.activation_checkpointing:
+            parts["online.backbone"] = self.backbone
+        if self.teacher is not None:
+            parts["teacher.backbone"] = self.teacher.backbone
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:
         crops: list[Tensor] = self._compiled.get("views", self.views)(images_BCHW, seed)
         return crops
 
-    def _run_backbone(self, images_MCHW: Tensor) -> Tensor:
-        features_MF: Tensor = self._compiled.get("backbone", self.backbone)(images_MCHW)
-        return features_MF
+    def prepare(self, progress: Progress) -> None:
+        """Hand the hook to every part that has it."""
+        self._hook("prepare", progress)
+
+    def start_epoch(self, epoch: Epoch) -> None:
+        """Hand the hook to every part that has it, with the means to get any head's outputs for all images."""
+        self._hook("start_epoch", dataclasses.replace(epoch, outputs=partial(self._outputs, epoch.images)))
 
     def before_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
@@ -225,18 +262,25 @@ class MultiView(Learner, name="multiview"):
     def after_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
         self._hook("after_step", progress)
+        if self.teacher is not None:
+            self.teacher.follow(self.backbone, self.heads)
 
-    def _hook(self, name: str, progress: Progress) -> None:
+    def _hook(self, name: str, argument: Any) -> None:
         for part in self._hooked():
             if hook := getattr(part, name, None):
-                hook(progress)
+                hook(argument)
 
     def _hooked(self) -> tuple[nn.Module, ...]:
-        return self.backbone, *self.heads.values(), *self.losses, *([] if self.bank is None else [self.bank])
+        own = [part for part in (self.bank, self.teacher) if part is not None]
+        return self.backbone, *self.heads.values(), *self.losses, *own
 
     def phase(self, progress: Progress) -> Hashable:
         """What the parts' hooks make of the progress."""
         return tuple(phase_of(part, progress) for part in self._hooked())
+
+    def encoder(self) -> nn.Module:
+        """The backbone that ``embed`` uses: the teacher's where it assigns."""
+        return self._backbone(self.branch)
 
     def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
         """Backbone features and the assignment head's probabilities, averaged over mild views."""
@@ -248,27 +292,36 @@ class MultiView(Learner, name="multiview"):
         return Embedding(mean(torch.stack(features)), mean(torch.stack(probabilities)) if has_clusters else None)
 
     def _embed_one(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        features = _float32(self.backbone(x_NCHW.contiguous(memory_format=self.memory_format)))
-        wanted = self.config.assignment
-        if wanted not in self.heads:
-            return features, None
-        with torch.autocast(features.device.type, enabled=False):  # heads in float32, as in training
-            logits = self._run_heads({"features": features}, self._path(wanted))[wanted]
-        return features, logits.float().softmax(-1)
+        rows = self._rows(x_NCHW, self.branch, self.head)
+        return rows["features"], rows[self.head].float().softmax(-1) if self.head in rows else None
 
-    def _path(self, name: str) -> list[str]:
-        path = [name]
-        while (source := self.config.heads[path[0]].input) != "features":
-            path.insert(0, source)
-        return path
+    def _rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
+        """Features of normalised images and, where there is such a head, the rows on the way to it."""
+        backbone = self._backbone(branch)
+        rows = {"features": _float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
+        with torch.autocast(x_NCHW.device.type, enabled=False):  # heads in float32, as in training
+            heads = self.heads if self.teacher is None or branch != BRANCH else self.teacher.heads
+            return run_heads(heads, rows, path(self.config.heads, head))
+
+    @torch.no_grad()
+    def _outputs(self, images: Images, name: str) -> Tensor:
+        """Rows (N, D) of a head for all whole images, by the running statistics of batch norm."""
+        branch, head = split(name)
+        device = next(self.parameters()).device
+        parts = []
+        with evaluating(self):
+            for batch in images.split(EPOCH_BATCH):
+                with torch.autocast(device.type, enabled=False):
+                    x_NCHW = self.views.whole(batch.to(device))
+                parts.append(self._rows(x_NCHW, branch, head)[head].float())
+        return torch.cat(parts)
 
 
-def _fill(step: Step, rows: dict[str, Tensor], views: int) -> Step:
-    """Give a step the rows (M · V, ·), image-major, of every head."""
+def _fill(step: Step, branch: str, rows: dict[str, Tensor], views: int) -> None:
+    """Give a step the rows (M · V, ·), image-major, of every head of a branch."""
     for name, rows_MD in rows.items():
         tensor_VMD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
-        step.outputs[f"online.{name}"] = Output(tensor_VMD, tuple(range(views)))
-    return step
+        step.outputs[f"{branch}.{name}"] = Output(tensor_VMD, tuple(range(views)))
 
 
 def _float32(x: Tensor) -> Tensor:

@@ -10,20 +10,22 @@ from torch import Tensor
 
 from imcswav.distributed import batch_sum
 from imcswav.errors import Problem, RecipeError
-from imcswav.heads import HeadName
+from imcswav.heads import AnyHeadName, HeadName
 from imcswav.losses import Loss
+from imcswav.losses._queue import Queue
 from imcswav.part import Part
 from imcswav.plugins import hookimpl
 from imcswav.solvers import Solver
-from imcswav.step import Output, Step
+from imcswav.step import Output, Progress, Step
 
 
 class SwAV(Loss, name="swav"):
     """Predict each global view's code from every other view.
 
     Mean over global views i, views v ≠ i and images of −Σ_p q_i log softmax(u_v / τ), where the codes
-    q_i = solver(u_i) carry no gradient. At least float32, whatever the precision of the scores.
-    Logs ``swav/effective_prototypes``, exp of the entropy of the mean code: P when all are used alike.
+    q_i = solver(u'_i) carry no gradient; u' are the scores themselves or a teacher's. At least float32, whatever the
+    precision of the scores. Logs ``swav/effective_prototypes``, exp of the entropy of the mean code: P when all are
+    used alike.
     """
 
     class Config(Loss.Config):
@@ -33,36 +35,68 @@ class SwAV(Loss, name="swav"):
         """Turns the global views' scores into codes."""
         scores: HeadName = "prototypes"
         """Head whose output (V, B, P) is read."""
+        codes: AnyHeadName = None
+        """Output (G, B, P) that the codes are made of, such as "teacher.prototypes"; unset: the scores."""
+        queue: int = Field(0, ge=0)
+        """Past images whose embeddings, scored anew, are balanced along with the batch's, once there are so many."""
 
     config: Config
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.solver: Solver = config.solver.build()
+        self.queue = Queue(config.queue) if config.queue else None
+
+    def prepare(self, progress: Progress) -> None:
+        """Let the queue count its embeddings."""
+        if self.queue is not None:
+            self.queue.prepare(progress)
+
+    def phase(self, progress: Progress) -> bool:
+        """Whether the queue is in use."""
+        return self.queue is not None and self.queue.full
 
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when the scores hold no pair of a global and another view."""
-        output = step.output(self.config.scores)
+        output, source = step.output(self.config.scores), step.output(self.config.codes or self.config.scores)
         # the learner's outputs are image-major in memory: this way round nothing is copied
-        scores_BVP = output.tensor.to(torch.promote_types(output.tensor.dtype, torch.float32)).transpose(0, 1)
-        anchors = self._anchors(output, step.global_views)
+        scores_BVP = _single(output.tensor).transpose(0, 1)
+        anchors = self._anchors(output, source, step.global_views)
         images, views, _ = scores_BVP.shape
         with torch.no_grad():
-            codes_GBP = self.solver(torch.stack([scores_BVP[:, place] for place in anchors]))
+            codes_GBP = self._codes(step, source, anchors)
             # a view is asked to predict the sum of all codes but its own: one product instead of G·(V − 1)
             targets_BVP = codes_GBP.sum(0).unsqueeze(1).repeat(1, views, 1)
-            for place, codes_BP in zip(anchors, codes_GBP, strict=True):
-                targets_BVP[:, place] -= codes_BP
+            own = [(output.views.index(view), code) for code, place in enumerate(anchors)
+                   if (view := source.views[place]) in output.views]  # fmt: skip
+            for place, code in own:
+                targets_BVP[:, place] -= codes_GBP[code]
             step.logs["swav/effective_prototypes"] = _effective(codes_GBP)
         predictions_BVP = (scores_BVP / self.config.temperature).log_softmax(-1)
-        terms = len(anchors) * (views - 1)
+        terms = len(anchors) * views - len(own)
         total: Tensor = (predictions_BVP * targets_BVP).sum()  # no dot: over so many terms it is off by 1e-4
         return total / -(terms * images)
 
-    def _anchors(self, output: Output, global_views: int) -> list[int]:
-        """Places in the output that hold global views."""
-        anchors = [place for place, view in enumerate(output.views) if view < global_views]
-        if anchors and len(output.views) > 1:
+    def _codes(self, step: Step, source: Output, anchors: list[int]) -> Tensor:
+        """Codes (G, B, P), balanced together with the queue's scores where there is one."""
+        # slices put together: a list of places would be copied to the device in every step
+        scores_GBP = torch.stack([_single(source.tensor[place]) for place in anchors])
+        codes_GBP: Tensor
+        if self.queue is None:
+            codes_GBP = self.solver(scores_GBP)
+            return codes_GBP
+        name = self.config.codes or self.config.scores
+        head, embeddings = step.head(name)
+        held_GQD = self.queue.held()
+        together = scores_GBP if held_GQD is None else torch.cat([scores_GBP, _single(head(held_GQD))], 1)
+        codes_GBP = self.solver(together)[:, : scores_GBP.shape[1]]
+        self.queue.push(torch.stack([_single(embeddings.tensor[place]) for place in anchors]))
+        return codes_GBP
+
+    def _anchors(self, output: Output, source: Output, global_views: int) -> list[int]:
+        """Places among what the codes are made of that hold global views."""
+        anchors = [place for place, view in enumerate(source.views) if view < global_views]
+        if anchors and len({*output.views, *source.views}) > 1:
             return anchors
         message = (
             f"swapped prediction needs a global view and at least one other, but '{self.config.scores}' "
@@ -70,6 +104,11 @@ class SwAV(Loss, name="swav"):
         )
         remedy = "Give it at least two crops, the first of them global."
         raise RecipeError("loss swav", [Problem("scores", message, remedy, self.config.scores)])
+
+
+def _single(x: Tensor) -> Tensor:
+    single: Tensor = x.to(torch.promote_types(x.dtype, torch.float32))
+    return single
 
 
 def _effective(codes_GBP: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""A queue of past embeddings, so that codes are balanced over more images than a batch holds (SwAV, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imcswav.learners import TrainingState
+from imcswav.step import Progress
+
+
+class Queue(TrainingState):
+    """The last ``size`` embeddings of each global view; gives them out once it is full.
+
+    ``rows`` (G, Q, D) is a ring, ``pushed`` counts what ever went in. Checkpoints have both, exported models neither.
+    """
+
+    rows: Tensor
+    pushed: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.full = False
+        self._batch = 0
+        self._since: tuple[int, int] | None = None  # a step, and what had gone in before it
+        self.register_buffer("rows", torch.empty(0))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+
+    def prepare(self, progress: Progress) -> None:
+        """Work out on the host whether the step finds it full; the device is asked once, at the start."""
+        if self._since is None:
+            self._since = progress.step, int(self.pushed)
+        self.full = self._since[1] + (progress.step - self._since[0]) * self._batch >= self.size
+
+    @torch.no_grad()
+    def held(self) -> Tensor | None:
+        """The embeddings (G, Q, D), None until it is full."""
+        return self.rows if self.full else None
+
+    @torch.no_grad()
+    def push(self, embeddings_GBD: Tensor) -> None:
+        """Take a batch's embeddings in, for the oldest."""
+        views, images, width = embeddings_GBD.shape
+        if not len(self.rows):
+            self.rows = embeddings_GBD.new_zeros(views, self.size, width)
+        self._batch = images
+        fitting = embeddings_GBD[:, -self.size :]
+        places = (self.pushed + torch.arange(fitting.shape[1], device=self.pushed.device)) % self.size
+        self.rows.index_copy_(1, places, fitting.to(self.rows.dtype))
+        self.pushed.add_(images)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        saved = state_dict.get(f"{prefix}rows")
+        if saved is not None:  # views and width are the state's to say
+            self.rows = self.rows.new_empty(saved.shape, dtype=saved.dtype)
+        self._since = None
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
