@@ -117,7 +117,9 @@ class MultiView(Learner, name="multiview"):
         if problems := check_bank(self.config, facts.subsets):
             raise RecipeError("learner multiview", problems)
         chosen = plan(settings, self.config.heads, self.order, self.config.losses)
-        return Bank(settings, chosen, widths, sum(group.count for group in self.config.views.groups()))
+        copies = {name: head.copy_count() for name, head in self.config.heads.items()}
+        shapes = {name: (copies[name], w) if copies.get(name, 1) > 1 else (w,) for name, w in widths.items()}
+        return Bank(settings, chosen, shapes, sum(group.count for group in self.config.views.groups()))
 
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
@@ -162,6 +164,7 @@ class MultiView(Learner, name="multiview"):
         """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
+        by_copy: dict[str, Tensor] = {}
         for number, loss in enumerate(self.losses):
             assert isinstance(loss, Loss)
             if banked != (self.bank is not None and number in self.bank.plan.losses):
@@ -173,7 +176,13 @@ class MultiView(Learner, name="multiview"):
             scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
             weighted = loss.config.weight * value
             total = weighted if total is None else total + weighted
+            for name in list(step.reports):
+                found_E = loss.config.weight * step.reports.pop(name)
+                by_copy[name] = by_copy[name] + found_E if name in by_copy else found_E
         assert total is not None
+        for name, losses_E in by_copy.items():
+            head: Any = self.heads[name]
+            head.rank(losses_E)
         return {"loss": total, **scalars, **step.logs}
 
     def _add_banked(self, scalars: dict[str, Tensor], step: Step, batch: Batch) -> dict[str, Tensor]:
@@ -253,7 +262,9 @@ class MultiView(Learner, name="multiview"):
         if wanted not in self.heads:
             return features, None
         with torch.autocast(features.device.type, enabled=False):  # heads in float32, as in training
-            logits = self._run_heads({"features": features}, self._path(wanted))[wanted]
+            rows = self._run_heads({"features": features}, self._path(wanted))
+            head: Any = self.heads[wanted]
+            logits: Tensor = head.chosen(rows[wanted])
         return features, logits.float().softmax(-1)
 
     def _path(self, name: str) -> list[str]:
