@@ -44,9 +44,9 @@ class Step:
     outputs: dict[str, Output] = field(default_factory=dict)
     logs: dict[str, Tensor] = field(default_factory=dict)
     """Scalars a part wants in the log; they stay on the device until a logging step."""
+    progress: Progress | None = None
     reports: dict[str, Tensor] = field(default_factory=dict)
     """What the loss at hand was for each copy of a head (E,), by the head's name; no gradient."""
-    progress: Progress | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""
