@@ -5,7 +5,7 @@ Shape legend, used at the end of tensor names throughout the library:
     V  views (crops) of an image        N  images of a data set       P  prototypes
     G  global views, the first of V     C H W  channels, rows, cols   K  clusters
     B  images in a batch                F  backbone features          R  ranks (processes)
-                                        D  projection width
+    E  copies of a head                 D  projection width
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class Step:
     progress: Progress | None = None
     index: Tensor | None = None
     """Places (B,) of the batch's images among all training images, int64."""
-
     heads: Mapping[str, nn.Module] = field(default_factory=dict)
     """The heads behind the outputs, by ``branch.head``: rows of other images can be scored by them."""
+    reports: dict[str, Tensor] = field(default_factory=dict)
+    """What the loss at hand was for each copy of a head (E,), by the head's name; no gradient."""
 
     def __getitem__(self, name: str) -> Tensor:
         """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""
@@ -64,6 +65,14 @@ class Step:
             raise KeyError(f"no head '{full}'; this step has {', '.join(self.heads)}")
         found: Any = self.heads[full]
         return found, self.output(f"{full.split('.')[0]}.{found.config.input}")
+
+    def over_copies(self, name: str, losses_E: Tensor) -> Tensor:
+        """The scalar for a loss of a head's E copies: their mean, with the gradient of their sum.
+
+        So each copy is trained as it would be alone, whatever E. The losses are reported for the choice of a copy.
+        """
+        own_E = self.reports[name.rpartition(".")[2]] = losses_E.detach()
+        return own_E.mean() + (losses_E.sum() - own_E.sum())
 
     def output(self, name: str) -> Output:
         """The output with the list of views it saw."""

@@ -50,9 +50,10 @@ def engine(model=None, recorder=None, **trainer):
     )
 
 
-def frozen_heads(steps=6):
+def frozen_heads(steps=6, copies=1):
     prototypes = SETTINGS["heads"]["prototypes"] | {"freeze_steps": steps}
-    return SETTINGS["heads"] | {"prototypes": prototypes}
+    classifier = SETTINGS["heads"]["classifier"] | {"copies": copies}
+    return SETTINGS["heads"] | {"prototypes": prototypes, "classifier": classifier}
 
 
 def train(one, steps=STEPS):
@@ -63,9 +64,10 @@ def train(one, steps=STEPS):
     return losses
 
 
-def test_replayed_steps_equal_eager_ones_through_every_phase():
+@pytest.mark.parametrize("copies", [1, 3])
+def test_replayed_steps_equal_eager_ones_through_every_phase(copies):
     recorder = Replayer()
-    plain, replayed = engine(), engine(recorder=recorder)
+    plain, replayed = (engine(learner(heads=frozen_heads(copies=copies)), way) for way in (None, recorder))
     assert train(plain) == train(replayed)
     assert replayed.notes == []
     # frozen prototypes and free ones are recorded each, after three eager steps each
@@ -186,7 +188,8 @@ def test_a_loaded_optimiser_keeps_the_recipe_s_settings():
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "compiled", "wanted"), [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)]
+    ("batch_norm", "compiled", "wanted"),
+    [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)],
 )
 def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, wanted):
     recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm, "trainer.compile": compiled})

@@ -15,7 +15,7 @@ from imcswav.callbacks import Callback
 from imcswav.clusterers import Clusterer
 from imcswav.component import Settings
 from imcswav.data import Data, DataFacts, Split
-from imcswav.heads import Head, HeadName
+from imcswav.heads import CopiedHeadName, Head, HeadName
 from imcswav.learners import Embedding, Learner
 from imcswav.losses import Loss
 from imcswav.metrics import Metric
@@ -46,6 +46,19 @@ class Mean(Loss, name="toy"):
 
     def forward(self, step):
         return step[self.config.logits].square().mean()
+
+
+class Copied(Loss, name="toy"):
+    """A loss that takes copies."""
+
+    class Config(Loss.Config):
+        logits: CopiedHeadName = "somewhere"
+        """What is read."""
+
+    def forward(self, step):
+        logits = step[self.config.logits]
+        losses = logits.square().mean((0, 1, -1))
+        return step.over_copies(self.config.logits, losses) if losses.ndim else losses
 
 
 class Softmax(Solver, name="toy"):
@@ -164,7 +177,7 @@ class Tiny(Learner, name="toy"):
         return Embedding(rows, rows.softmax(1))
 
 
-GOOD = [Mean, Softmax, Line, Flat, Down, Even, Purity, Nearest, Noise, Grey, Quiet, Tiny]
+GOOD = [Mean, Copied, Softmax, Line, Flat, Down, Even, Purity, Nearest, Noise, Grey, Quiet, Tiny]
 
 
 @pytest.mark.parametrize("cls", GOOD, ids=lambda cls: cls.kind)
@@ -230,6 +243,15 @@ BROKEN = [
             {"forward": lambda self, step: step.outputs.setdefault("x", step.output("features")).tensor.mean()},
         ),
         hook=("hooks take the training's Progress", {"before_step": lambda self: None}),
+    ),
+    *variants(
+        Copied,
+        unaware=("takes copies .*the value isn't the mean", {"forward": lambda self, step: step["somewhere"].sum()}),
+        unreported=("takes copies .*step.reports has not each", {"forward": Mean.forward}),
+        mean=(
+            "takes copies .*the gradient at 'somewhere' is another",
+            {"forward": lambda self, step: (Copied.forward(self, step), Mean.forward(self, step))[1]},
+        ),
     ),
     *variants(
         Softmax,

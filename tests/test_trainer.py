@@ -48,8 +48,9 @@ class StopAfter:
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("stop", [7, 9])  # an epoch's last step, and the middle of one
-def test_resumed_run_is_bit_identical(tiny, tmp_path, stop):
+@pytest.mark.parametrize(("stop", "copies"), [(7, 1), (9, 1), (9, 3)])  # an epoch's last step, the middle of one
+def test_resumed_run_is_bit_identical(tiny, tmp_path, stop, copies):
+    tiny["heads"]["classifier"]["copies"] = copies
     imcswav.run(tiny, out=tmp_path / "whole")
     trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "stopped")
     StopAfter(trainer, stop)
@@ -231,7 +232,8 @@ def test_weights_do_not_depend_on_what_reading_data_draws(tiny, tmp_path, monkey
     assert_same(start("drawing"), expected)
 
 
-def test_no_host_wait_in_a_step(tiny, tmp_path):
+@pytest.mark.parametrize("copies", [1, 3])
+def test_no_host_wait_in_a_step(tiny, tmp_path, copies):
     """Reading a scalar, copying to the host or a shape that depends on data would stall a GPU."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -242,6 +244,7 @@ def test_no_host_wait_in_a_step(tiny, tmp_path):
             seen.add(func.overloadpacket.__name__)
             return func(*args, **(kwargs or {}))
 
+    tiny["heads"]["classifier"]["copies"] = copies
     trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "run")
     trainer.learner.train()
     batch = next(trainer.data.batches(0, seed=0, batch_size=64))

@@ -37,6 +37,8 @@ def check_comparable(recipe: Recipe, channels: int) -> None:
 def _difference(settings: Any, channels: int) -> str | None:
     if not isinstance(settings, MultiView.Config):
         return f"the learner is '{settings.owner.name}'"
+    if any(head.copy_count() > 1 for head in settings.heads.values()):
+        return "a head has several copies"
     names = [loss.owner for loss in settings.losses]
     if len(set(names)) != len(names) or not set(names) <= {SwAV, IMC}:
         return "the losses are not one 'swav' and one 'imc'"

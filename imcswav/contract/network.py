@@ -28,6 +28,7 @@ from imcswav.contract.rules import (
 from imcswav.heads import ReadsHead
 from imcswav.step import Output, Step
 
+COPIES = 3
 HALF_DOUBLE = {torch.float32: torch.float32, torch.bfloat16: torch.float32, torch.float64: torch.float64}
 
 
@@ -38,14 +39,14 @@ def synthetic_step(config: Any, dtype: torch.dtype = torch.float32) -> Step:
     """
     shapes = {"features": WIDTH, "projection": WIDTH, "prototypes": PROTOTYPES, "classifier": CLUSTERS}
     for name, setting in type(config).model_fields.items():
-        if any(isinstance(mark, ReadsHead) for mark in setting.metadata):
-            shapes.setdefault(getattr(config, name), CLUSTERS)
+        read = getattr(config, name)
+        if read is not None and any(isinstance(mark, ReadsHead) for mark in setting.metadata):
+            shapes.setdefault(read, CLUSTERS)
     step = Step(global_views=GLOBAL, progress=PROGRESS)
     for seed, (name, width) in enumerate(shapes.items()):
         x = draw(VIEWS, IMAGES, width, seed=seed)
         x = F.normalize(x, dim=-1) if name in ("projection", "prototypes") else x
-        full = name if "." in name else f"online.{name}"
-        step.outputs[full] = Output(x.to(dtype).requires_grad_(), tuple(range(VIEWS)))
+        step.outputs[_full(name)] = Output(x.to(dtype).requires_grad_(), tuple(range(VIEWS)))
     return step
 
 
@@ -69,6 +70,46 @@ def _loss_keeps_step(config: Any, runtime: dict[str, Any]) -> None:
     build(config, runtime, clusters=CLUSTERS)(step)
     require(list(step.outputs) == list(before), "outputs were added or removed")
     require(all(bool((step.outputs[name].tensor == old).all()) for name, old in before.items()))
+
+
+def _loss_copies(config: Any, runtime: dict[str, Any]) -> None:
+    """A loss that says it takes copies has to train each of them as if it were alone, and to report what it was."""
+    marked = [(name, mark) for name, field in type(config).model_fields.items() for mark in field.metadata]
+    names = {getattr(config, name) for name, mark in marked if isinstance(mark, ReadsHead) and mark.copies}
+    if not names or "step" in runtime:
+        return
+    lone = [_with_heads(config, names, seed) for seed in range(COPIES)]
+    joint = _with_heads(config, names, 0)
+    for name in names:
+        tensor_VBEK = torch.stack([step[name].detach() for step in lone], 2).requires_grad_()
+        joint.outputs[_full(name)] = Output(tensor_VBEK, joint.output(name).views)
+    values = [build(config, runtime, clusters=CLUSTERS).double()(step) for step in lone]
+    value = build(config, runtime, clusters=CLUSTERS).double()(joint)
+    require(torch.allclose(value, torch.stack(values).mean()), "the value isn't the mean over copies")
+    for alone in values:
+        torch.autograd.backward(alone)
+    torch.autograd.backward(value)
+    own_E = torch.stack(values).detach()
+    require(any(torch.allclose(losses_E, own_E) for losses_E in joint.reports.values()), "step.reports has not each")
+    for name in names:
+        found, parts = joint[name].grad, [step[name].grad for step in lone]
+        expected = None if parts[0] is None else torch.stack([part for part in parts if part is not None], 2)
+        same = found is None if expected is None else found is not None and torch.allclose(found, expected)
+        require(same, f"the gradient at '{name}' is another")
+
+
+def _with_heads(config: Any, names: set[str], seed: int) -> Step:
+    """The synthetic step in float64 with other numbers for these heads."""
+    step = synthetic_step(config, torch.float64)
+    for place, name in enumerate(sorted(names)):
+        output = step.output(name)
+        other = draw(*output.tensor.shape, seed=100 * (seed + 1) + place).requires_grad_()
+        step.outputs[_full(name)] = Output(other, output.views)
+    return step
+
+
+def _full(name: str) -> str:
+    return name if "." in name else f"online.{name}"
 
 
 def _codes(config: Any, runtime: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Any]]:
@@ -107,7 +148,9 @@ def _head(config: Any, runtime: dict[str, Any]) -> None:
         for training in (True, False):
             y_MF = head.train(training)(x_MF)
             width = config.out_features(known["in_features"], known["clusters"])
-            require(y_MF.shape == (12, width), f"{tuple(y_MF.shape)}, but out_features says {width}")
+            shape = (12, width) if head.copies == 1 else (12, head.copies, width)
+            require(y_MF.shape == shape, f"{tuple(y_MF.shape)}, but out_features says {width}")
+            require(head.chosen(y_MF).shape == (12, width), "the chosen copy's rows are of another shape")
             require(y_MF.dtype == dtype, f"{dtype} gave {y_MF.dtype}")
             require(head.out_features == width)
         torch.autograd.backward(y_MF.square().sum())
@@ -133,6 +176,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     "loss": {
         "a finite scalar with a finite gradient or none, in half, single and double precision": _loss,
         "the step's outputs are left as they are": _loss_keeps_step,
+        "where it takes copies of a head: the mean of their losses, each copy's gradient its own": _loss_copies,
         "its hooks take the training's Progress": takes_hooks,
     },
     "solver": {

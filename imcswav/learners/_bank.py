@@ -57,10 +57,10 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
     return Plan(banked, run, tuple(sorted(read.difference(run))))
 
 
-def head_settings(part: Component.Config) -> list[str]:
-    """The settings of a part that name a head."""
+def head_settings(part: Component.Config) -> dict[str, ReadsHead]:
+    """The settings of a part that name a head, and how they are marked."""
     fields = type(part).model_fields.items()
-    return [name for name, field in fields if any(isinstance(mark, ReadsHead) for mark in field.metadata)]
+    return {name: mark for name, field in fields for mark in field.metadata if isinstance(mark, ReadsHead)}
 
 
 def read_heads(parts: Iterable[Component.Config]) -> list[str]:
@@ -69,13 +69,13 @@ def read_heads(parts: Iterable[Component.Config]) -> list[str]:
 
 
 class Bank(TrainingState):
-    """Holds fewer than ``images`` images' outputs (·, V, D); checkpoints have them, exported models don't."""
+    """Holds fewer than ``images`` images' outputs (·, V, *shape); checkpoints have them, exported models don't."""
 
-    def __init__(self, settings: BankSettings, chosen: Plan, widths: Mapping[str, int], views: int) -> None:
+    def __init__(self, settings: BankSettings, chosen: Plan, shapes: Mapping[str, tuple[int, ...]], views: int) -> None:
         super().__init__()
         self.settings, self.plan = settings, chosen
         for name in chosen.keeps:
-            self.register_buffer(f"kept_{name}", torch.zeros(settings.images - 1, views, widths[name]))
+            self.register_buffer(f"kept_{name}", torch.zeros(settings.images - 1, views, *shapes[name]))
         self.register_buffer("counts", torch.zeros(2, dtype=torch.int64))  # images held, losses taken
         self.counts: Tensor
         self._counts: list[int] | None = None  # the same on the host, so that no step waits for the device

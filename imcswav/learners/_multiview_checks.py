@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Problem]:
     """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
-    problems = check_names(config) + check_teacher(config)
+    problems = check_names(config) + check_teacher(config) + check_copies(config)
     if not facts.clusterer:
         problems += check_assignment(config)
     if facts.data is not None:
@@ -78,12 +78,36 @@ def check_teacher(config: MultiView.Config) -> list[Problem]:
 
 
 def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
-    parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
-    parts |= {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
-    for place, part in parts.items():
+    for place, part in _readers(config).items():
         for setting in head_settings(part):
             if (name := getattr(part, setting)) is not None:
                 yield f"{place}.{setting}", name
+
+
+def _readers(config: MultiView.Config) -> dict[str, Component.Config]:
+    parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
+    return parts | {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
+
+
+def check_copies(config: MultiView.Config) -> list[Problem]:
+    """What reads a head of several copies has to take them, and where it reads two heads, as many of both."""
+    counts = {name: head.copy_count() for name, head in config.heads.items()}
+    problems = []
+    for place, part in _readers(config).items():
+        taken: dict[str, int] = {}
+        for setting, mark in head_settings(part).items():
+            value = getattr(part, setting)
+            count = counts.get(value.rpartition(".")[2], 1)  # in another branch a head has as many
+            if mark.copies:
+                taken[value] = count
+            elif count > 1:
+                message = f"the head '{value}' has {count} copies, and {part.owner.kind} '{part.owner.name}' takes one."
+                remedy = "Give it one copy, or name another head."
+                problems.append(Problem(f"{place}.{setting}", message, remedy, value))
+        if len(set(taken.values())) > 1:
+            shown = " and ".join(f"'{name}' of {count}" for name, count in taken.items())
+            problems.append(Problem(place, f"it reads copy by copy, and of heads {shown}.", "Give them equally many."))
+    return problems
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:

@@ -73,6 +73,9 @@ class Teacher(TrainingState):
         moves = list(torch._foreach_sub(online, own))  # a few launches for all
         torch._foreach_mul_(moves, self.rest)
         torch._foreach_add_(own, moves)
+        for name, head in self.heads.items():
+            if "copy_losses" in dict(head.named_buffers()):  # the losses are taken on the online head's copies
+                head.get_buffer("copy_losses").copy_(heads[name].get_buffer("copy_losses"))
 
 
 def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:

@@ -125,7 +125,9 @@ class MultiView(Learner, name="multiview"):
         if problems := check_bank(self.config, facts.subsets):
             raise RecipeError("learner multiview", problems)
         chosen = plan(settings, self.config.heads, self.order, self.config.losses)
-        return Bank(settings, chosen, widths, sum(group.count for group in self.config.views.groups()))
+        copies = {name: head.copy_count() for name, head in self.config.heads.items()}
+        shapes = {name: (copies[name], w) if copies.get(name, 1) > 1 else (w,) for name, w in widths.items()}
+        return Bank(settings, chosen, shapes, sum(group.count for group in self.config.views.groups()))
 
     def _make_teacher(self) -> Teacher | None:
         if self.config.teacher is None:
@@ -191,6 +193,7 @@ class MultiView(Learner, name="multiview"):
         """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
+        by_copy: dict[str, Tensor] = {}
         for number, loss in enumerate(self.losses):
             assert isinstance(loss, Loss)
             if banked != (self.bank is not None and number in self.bank.plan.losses):
@@ -202,7 +205,13 @@ class MultiView(Learner, name="multiview"):
             scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
             weighted = loss.config.weight * value
             total = weighted if total is None else total + weighted
+            for name in list(step.reports):
+                found_E = loss.config.weight * step.reports.pop(name)
+                by_copy[name] = by_copy[name] + found_E if name in by_copy else found_E
         assert total is not None
+        for name, losses_E in by_copy.items():
+            head: Any = self.heads[name]
+            head.rank(losses_E)
         return {"loss": total, **scalars, **step.logs}
 
     def _add_banked(self, scalars: dict[str, Tensor], step: Step, batch: Batch) -> dict[str, Tensor]:
@@ -293,15 +302,22 @@ class MultiView(Learner, name="multiview"):
 
     def _embed_one(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         rows = self._rows(x_NCHW, self.branch, self.head)
-        return rows["features"], rows[self.head].float().softmax(-1) if self.head in rows else None
+        return rows["features"], rows[self.head].float().softmax(-1) if self.head in self.heads else None
 
     def _rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
-        """Features of normalised images and, where there is such a head, the rows on the way to it."""
+        """Features of normalised images and, where there is such a head, the rows on the way to it.
+
+        Of a head with copies they are the chosen one's.
+        """
         backbone = self._backbone(branch)
         rows = {"features": _float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
         with torch.autocast(x_NCHW.device.type, enabled=False):  # heads in float32, as in training
             heads = self.heads if self.teacher is None or branch != BRANCH else self.teacher.heads
-            return run_heads(heads, rows, path(self.config.heads, head))
+            run_heads(heads, rows, path(self.config.heads, head))
+        if head in heads:
+            last: Any = heads[head]
+            rows[head] = last.chosen(rows[head])
+        return rows
 
     @torch.no_grad()
     def _outputs(self, images: Images, name: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imcswav.distributed import batch_size, batch_sum
 from imcswav.errors import Problem, RecipeError
-from imcswav.heads import HeadName
+from imcswav.heads import CopiedHeadName
 from imcswav.learners import TrainingState
 from imcswav.losses import Loss
 from imcswav.plugins import hookimpl
@@ -29,15 +29,18 @@ class WPMI(Loss, name="wpmi"):
     weight w is Σ_k t_k(g) t_k(g'), the mean over its pairs of global views. With even clusters and
     β ≥ 0.5 the least it can be is −log K. At least float32, autocast or not.
 
+    With E copies of both heads the e-th of each have that loss, and a t̃, by themselves: the value is the mean over
+    copies, the gradient that of the sum. In the code K then stands for E, K.
+
     t̃ starts even and moves before it is used, in training only. Checkpoints have it, exported models don't.
     Logs ``wpmi/effective_clusters``, exp of the entropy of t̃: K when all clusters are used alike.
     """
 
     class Config(Loss.Config):
-        logits: HeadName = "classifier"
-        """Head whose output (V, B, K) is the student's logits y."""
-        targets: HeadName = "classifier"
-        """Head whose output (V, B, K) is the targets' logits y'; the student's own head will do."""
+        logits: CopiedHeadName = "classifier"
+        """Head whose output (V, B, K), or (V, B, E, K) of E copies, is the student's logits y."""
+        targets: CopiedHeadName = "classifier"
+        """Head whose output of that shape is the targets' logits y'; the student's own head will do."""
         beta: float = Field(0.6, gt=0, le=1)
         """β: 1 is plain mutual information; towards 0.5 sure predictions gain less and less, below it they lose."""
         temperature: float = Field(0.1, gt=0)
@@ -63,12 +66,13 @@ class WPMI(Loss, name="wpmi"):
             logs_GBK = (chosen_GBK / self.config.target_temperature).log_softmax(-1)
             shares_GBK = logs_GBK.exp()
             prior_K = self.prior(shares_GBK)
-            step.logs["wpmi/effective_clusters"] = torch.special.entr(prior_K).sum().exp()
+            step.logs["wpmi/effective_clusters"] = torch.special.entr(prior_K).sum(-1).mean().exp()
             # all that the targets put into the exponent: β log t − log t̃
             exponents_GBK = logs_GBK * self.config.beta - _log(prior_K)
             targets = Output(exponents_GBK, tuple(teacher.views[place] for place in places))
             scaled_VBK = (student.tensor.to(dtype) / self.config.temperature).log_softmax(-1) * self.config.beta
-            return -_mean(_agreement(shares_GBK), Output(scaled_VBK, student.views), targets)
+            losses = -_mean(_agreement(shares_GBK), Output(scaled_VBK, student.views), targets)
+            return step.over_copies(self.config.logits, losses) if losses.ndim else losses
 
     def _places(self, teacher: Output, global_views: int) -> list[int]:
         """Places in the targets' output that hold global views."""
@@ -84,7 +88,10 @@ class WPMI(Loss, name="wpmi"):
 
 
 class Prior(TrainingState):
-    """The running mean t̃ (K,) of the targets' probabilities; holds nothing until it has seen some or was loaded."""
+    """The running mean t̃ (K,), or (E, K) of copies, of the targets' probabilities.
+
+    It holds nothing until it has seen some or was loaded.
+    """
 
     shares: Tensor
 
@@ -95,10 +102,10 @@ class Prior(TrainingState):
 
     @torch.no_grad()
     def forward(self, shares_GBK: Tensor) -> Tensor:
-        """t̃ (K,), in training after it has moved towards the mean of these over all ranks."""
-        views, images, clusters = shares_GBK.shape
+        """t̃, in training after it has moved towards the mean of these over all ranks."""
+        views, images, *own = shares_GBK.shape
         if not len(self.shares):
-            self.shares = shares_GBK.new_full((clusters,), 1 / clusters)
+            self.shares = shares_GBK.new_full(own, 1 / own[-1])
         if self.training:
             mean_K = batch_sum(shares_GBK.sum((0, 1))) / (views * batch_size(images))
             self.shares.lerp_(mean_K.to(self.shares.dtype), 1 - self.momentum)
@@ -112,9 +119,9 @@ class Prior(TrainingState):
 
 
 def _agreement(shares_GBK: Tensor) -> Tensor:
-    """w (B,): the mean of Σ_k t_k(g) t_k(g') over pairs of views."""
+    """w (B,) or (B, E): the mean of Σ_k t_k(g) t_k(g') over pairs of views."""
     views = len(shares_GBK)
-    both_B = shares_GBK.sum(0).square().sum(-1) - shares_GBK.square().sum((0, 2))
+    both_B = shares_GBK.sum(0).square().sum(-1) - shares_GBK.square().sum((0, -1))
     return both_B / (views * (views - 1))
 
 
@@ -127,7 +134,7 @@ def _mean(weights_B: Tensor, student: Output, targets: Output) -> Tensor:
         others_VBK = torch.cat([student.tensor[:cut], student.tensor[cut + 1 :]])
         total_B = total_B + (others_VBK + exponents_BK).logsumexp(-1).sum(0)
         pairs += len(others_VBK)
-    return (weights_B * total_B).sum() / (pairs * len(weights_B))
+    return (weights_B * total_B).sum(0) / (pairs * len(weights_B))
 
 
 def _log(x: Tensor) -> Tensor:

@@ -69,6 +69,22 @@ def test_loss_and_gradient_are_the_36_pair_loop(
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_each_copy_has_the_loop_by_itself(scores_VBP: Tensor, copies: int) -> None:
+    ours, theirs = (draw(6, 16, copies, 4, seed=3, scale=4.0).requires_grad_() for _ in range(2))
+    step = step_of(ours, scores_VBP)
+    value = IMC.create(entropy_weight=2.0)(step)
+    each = [looped(theirs[:, :, e], scores_VBP, 0.1, 2.0) for e in range(copies)]
+    sizes = [penalty(theirs[:, :, e].detach(), 0.01, 5.0) for e in range(copies)]
+    own_E = torch.stack(each) + torch.tensor(sizes, dtype=torch.float64)
+    torch.testing.assert_close(value, own_E.mean(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(step.reports["classifier"], own_E.detach(), rtol=1e-12, atol=0)
+    assert not step.reports["classifier"].requires_grad
+    excess = (theirs.abs() - 5.0).relu().sum() * 0.01 / (6 * 16)
+    gradients = torch.autograd.grad(value, ours)[0], torch.autograd.grad(sum(each) + excess, theirs)[0]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-15)
+
+
 def test_float32_is_close_to_the_float64_loop(logits_VBK: Tensor, scores_VBP: Tensor) -> None:
     ours, theirs = logits_VBK.float().requires_grad_(), logits_VBK.clone().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):

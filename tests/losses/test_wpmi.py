@@ -80,6 +80,30 @@ def test_loss_and_gradient_are_the_loop_for_two_steps(beta: float, tau: float, t
         torch.testing.assert_close(loss.prior.shares.tolist(), prior, rtol=1e-12, atol=0)
 
 
+def test_each_copy_has_the_loop_and_a_prior_by_itself() -> None:
+    loss, priors = WPMI.create(targets="teacher.classifier"), [[1 / 4] * 4] * 3
+    for seed in (1, 3):
+        ours, theirs = (draw(5, 8, 3, 4, seed=seed).requires_grad_() for _ in range(2))
+        targets_VBEK = draw(2, 8, 3, 4, seed=seed + 1)
+        step = step_of(ours, targets_VBEK)
+        value, each = loss(step), []
+        for copy in range(3):
+            teacher = dict(enumerate(targets_VBEK[:, :, copy]))
+            priors[copy] = moved(teacher, priors[copy], 0.9, 0.1)
+            each.append(looped(dict(enumerate(theirs[:, :, copy])), teacher, priors[copy], 0.6, 0.1, 0.1))
+        own_E = torch.stack(each)
+        torch.testing.assert_close(value, own_E.mean(), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(step.reports["classifier"], own_E.detach(), rtol=1e-12, atol=1e-14)
+        gradients = torch.autograd.grad(value, ours)[0], torch.autograd.grad(own_E.sum(), theirs)[0]
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(loss.prior.shares.tolist(), priors, rtol=1e-12, atol=0)
+    effective = sum(-sum(p * math.log(p) for p in prior) for prior in priors) / 3
+    assert math.isclose(step.logs["wpmi/effective_clusters"].item(), math.exp(effective), rel_tol=1e-12)
+    fresh = WPMI.create()
+    fresh.load_state_dict(loss.state_dict())
+    assert torch.equal(fresh.prior.shares, loss.prior.shares)
+
+
 def test_heads_that_saw_some_views_only() -> None:
     logits_VBK, targets_VBK = draw(3, 8, 4, seed=1), draw(3, 8, 4, seed=2)
     loss = WPMI.create(targets="teacher.classifier")
