@@ -36,7 +36,7 @@ def test_windows_line_ends_and_byte_order_mark(folder):
 def test_shipped_recipes_are_found_by_name(folder, monkeypatch, tmp_path_factory):
     shipped = tmp_path_factory.mktemp("shipped")
     write(shipped, base=RECIPE, small='extends = "base"\nclusters = 2\n[data]\ncount = 0')
-    monkeypatch.setattr(recipe_sources, "_shipped", lambda: shipped)
+    monkeypatch.setattr(recipe_sources, "shipped", lambda: shipped)
     assert recipe_names() == ["base", "small"]
     assert load_recipe("base").clusters == 3
     assert sentence("small").startswith("small.toml:4: data.count: must be at least 2, not 0.")
