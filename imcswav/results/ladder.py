@@ -91,8 +91,9 @@ class _Climb:
 
     def run(self) -> LadderResult:
         for name in self.ladder.rungs:
-            self.state.failures[name] = self._run(name)
-            forget()  # what a failed run held; here nothing refers to it any more
+            self.state.failures[name] = failure = self._run(name)
+            if failure is not None:
+                forget()  # here nothing refers to the failed run any more
             self._write()
         return self._result()
 
