@@ -47,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": train.run,
     "resume": train.resume,
     "reproduce": train.reproduce,
+    "ladder": train.ladder,
     "check": look.check,
     "list": look.list_components,
     "show": look.show,

@@ -9,6 +9,8 @@ import typer
 
 NOT_REPRODUCED = 3
 """Exit code of `imcswav reproduce` when a figure falls short."""
+FAILED = 2
+"""Exit code of `imcswav ladder` when a rung failed, as of the `imcswav run` that fails."""
 
 RecipeArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe such as digits.")]
 SetOption = Annotated[

@@ -1,4 +1,4 @@
-"""Commands that train: run, resume, reproduce."""
+"""Commands that train: run, resume, reproduce, ladder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imcswav.cli.options import NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption
+from imcswav.cli.options import FAILED, NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption
 from imcswav.errors import ImcswavError
 
 SeedsOption = Annotated[
@@ -80,6 +80,32 @@ def reproduce(
     tables.reproduction(done)
     if not done.passed:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def ladder(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of recipes, or a shipped ladder's name.")],
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds of every rung: 0-4, 0,3,7 or 0-2,5.")],
+    changes: SetOption = [],  # noqa: B006
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in --out, or in this ladder's newest folder.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty (default runs/<ladder>/<time>).")] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Run recipes that extend one another by one change each, and tell what each change brought.
+
+    The rungs are the *.toml of a folder in the order of their names. Each is run with every seed and compared with the
+    one below, paired by seed. A rung that fails is reported, and the others go on; the exit code then is 2.
+    """
+    from imcswav import console
+    from imcswav.results import tables
+    from imcswav.results.ladder import run_ladder
+
+    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
+    result = run_ladder(folder, seeds, overrides, out, warn=console.warn, resume=resume, tell=tables.tell)
+    tables.ladder(result)
+    if result.failed:
+        raise typer.Exit(FAILED)
 
 
 def _run_seeds(recipe: str, overrides: list[str], seeds: str, out: Path | None, resume: bool) -> None:

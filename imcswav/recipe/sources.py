@@ -37,8 +37,8 @@ class Layer:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
-    return sorted(path.stem for path in _shipped().glob("*.toml"))
+    """Names of the recipes that come with the package, sorted; those in sub-folders as "plus/digits/a_baseline"."""
+    return sorted(path.relative_to(shipped()).with_suffix("").as_posix() for path in shipped().rglob("*.toml"))
 
 
 def read_layers(source: str | Path | Mapping[str, Any]) -> list[Layer]:
@@ -47,7 +47,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> list[Layer]:
         layer, folder, seen = _checked(Layer("recipe", unaliased(source))), Path(), []
     else:
         path = _find(str(source), Path())
-        name = path.name if path.parent == _shipped() else str(source)
+        name = _title(path, str(source))
         if not _there(path):
             what = "there is no such file." if _is_path(str(source)) else "there is no such recipe."
             raise RecipeError(name, [Problem("", what, _nearby(str(source), Path()))])
@@ -56,8 +56,7 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> list[Layer]:
     while "extends" in layer.tables:
         path = _base(layer, folder, seen)
         beside = os.path.normpath(Path(layer.name).parent / layer.tables["extends"])
-        name = path.name if path.parent == _shipped() else beside
-        layer = _read(path, name)
+        layer = _read(path, _title(path, beside))
         folder, seen, layers = path.parent, [*seen, os.path.realpath(path)], [*layers, layer]
     return layers
 
@@ -79,16 +78,22 @@ def _base(layer: Layer, folder: Path, seen: list[str]) -> Path:
     raise RecipeError(layer.name, [problem])
 
 
+def _title(path: Path, otherwise: str) -> str:
+    """What messages call a file: a shipped one by its place among them, others as they were named."""
+    place, home = Path(os.path.normpath(path)), shipped()
+    return place.relative_to(home).as_posix() if place.is_relative_to(home) else otherwise
+
+
 def _is_path(text: str) -> bool:
     return text.endswith(".toml") or "/" in text or os.sep in text
 
 
 def _find(text: str, folder: Path) -> Path:
     """The file beside, else the shipped recipe of that name, with or without ".toml"; a bare name is one's first."""
-    shipped, beside = _shipped() / f"{text.removesuffix('.toml')}.toml", folder / text
-    if text.removesuffix(".toml") not in recipe_names() or (_is_path(text) and _there(beside)):
+    name, beside = text.removesuffix(".toml"), folder / text
+    if name not in recipe_names() or (_is_path(text) and _there(beside)):
         return beside
-    return shipped
+    return shipped() / f"{name}.toml"
 
 
 def _there(path: Path) -> bool:
@@ -103,6 +108,8 @@ def _there(path: Path) -> bool:
 
 def _nearby(text: str, folder: Path) -> str:
     """What could have been meant: a shipped recipe or a file in the same folder."""
+    if text and (shipped() / text).is_dir():
+        return f"It is a ladder of recipes: imcswav ladder {text}"
     beside = (folder / text).parent
     try:
         local = [
@@ -113,6 +120,7 @@ def _nearby(text: str, folder: Path) -> str:
     except (OSError, ValueError):
         local = []
     known = recipe_names() + [name for name in local if name != text]
+    known.sort(key=lambda name: Path(name).parent != Path(text).parent)  # of two with one stem, that in the same folder
     stems = {Path(name).stem: name for name in reversed(known)}
     close = difflib.get_close_matches(Path(text).stem, stems, n=1)
     return f"Did you mean '{stems[close[0]]}'?" if close else did_you_mean("", known[:12])
@@ -157,7 +165,8 @@ def _syntax_error(name: str, message: str, text: str) -> RecipeError:
     return RecipeError(name, [Problem("", message, where=f"{name}:{line}" if at else "")])
 
 
-def _shipped() -> Path:
+def shipped() -> Path:
+    """The folder of the recipes that come with the package."""
     package = Path(str(files("imcswav")))
     inside = package / "_recipes"
     return inside if inside.is_dir() else package.parent / "recipes"  # the latter in a checkout

@@ -84,15 +84,18 @@ def run_seeds(
     *,
     resume: bool = False,
     tell: Callable[[str], object] | None = None,
+    written: Callable[[], object] | None = None,
+    go_on: str | None = None,
 ) -> SeedsResult:
     """Train by a recipe with each of ``seeds`` ("0-4", "0,3,7" or numbers), as ``imcswav.run`` does with one.
 
     The runs are ``seed-<n>/`` in ``out``, a new or empty folder (default ``runs/<name>/<time>-<id>``), beside
     ``seeds.json``, which is brought up to date after every run. ``resume`` goes on in ``out``, by default in this
     recipe's newest folder of seeds: finished seeds aren't run again, and seeds may be added. ``tell`` is called with a
-    sentence on progress. Raises what ``imcswav.run`` raises; KeyboardInterrupt after saving.
+    sentence on progress, ``written`` whenever ``seeds.json`` was; ``go_on`` is the command that a stopped series names,
+    by default ``imcswav resume``. Raises what ``imcswav.run`` raises; KeyboardInterrupt after saving.
     """
-    wanted = _numbers(seeds)
+    wanted = numbers(seeds)
     loaded = load_recipe(recipe, with_data(overrides, data))
     if resume:
         folder = _to_go_on(loaded, out)
@@ -104,7 +107,8 @@ def run_seeds(
     known = read(folder) if resume else new
     kept = [seed for seed in known["seeds"] if seed in wanted or _finished(folder, known, seed)]
     known["seeds"] = [*kept, *(seed for seed in wanted if seed not in kept)]
-    return _Series(folder, known, recipe, overrides, data, _once(warn), tell or (lambda text: None)).run()
+    told = once(warn), tell or _nothing, written or _nothing, go_on or _go_on(folder)
+    return _Series(folder, known, recipe, overrides, data, *told).run()
 
 
 def resume_seeds(
@@ -113,9 +117,8 @@ def resume_seeds(
     """Go on with an interrupted series of seeds; a finished one is returned as it is."""
     known = read(Path(folder))
     changes = {} if device is None else {"trainer.device": device}
-    return _Series(
-        Path(folder), known, known["settings"], changes, data, _once(None), tell or (lambda text: None)
-    ).run()
+    told = once(None), tell or _nothing, _nothing, _go_on(Path(folder))
+    return _Series(Path(folder), known, known["settings"], changes, data, *told).run()
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -136,6 +139,25 @@ def is_series(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def finished_runs(folder: Path) -> dict[int, RunResult]:
+    """The finished runs of a folder of seeds, by seed; none where no run has begun."""
+    if not is_series(folder):
+        return {}
+    known = read(folder)
+    paths = {seed: folder / known["runs"][str(seed)] for seed in known["seeds"] if _finished(folder, known, seed)}
+    return {seed: RunResult(path, RunFolder(path).summary()) for seed, path in paths.items()}
+
+
+def of_recipe(folder: Path, recipe: Recipe) -> bool:
+    """Whether the runs of a folder of seeds are of this recipe, but for its seed, and where and how loudly they run."""
+    return same_but_for_place(_blind(load_recipe(read(folder)["settings"])), _blind(recipe.resolved()))
+
+
+def surroundings() -> dict[str, Any]:
+    """What is written of the environment of several runs: everything but a seed."""
+    return {key: value for key, value in environment(0).items() if key != "seed"}
+
+
 @dataclass(frozen=True)
 class _Series:
     folder: Path
@@ -145,6 +167,8 @@ class _Series:
     data: Any
     warn: Callable[[Problem], object]
     tell: Callable[[str], object]
+    written: Callable[[], object]
+    go_on: str
 
     def run(self) -> SeedsResult:
         """Every seed that isn't finished; the list is written as soon as the first run's folder is."""
@@ -154,12 +178,12 @@ class _Series:
             for number, seed in enumerate(seeds, 1):
                 self.tell(f"Seed {seed} ({number} of {len(seeds)})")
                 done[seed] = self._run(seed, done)
-                _forget()
+                forget()
                 self._write(done)
                 self.tell(f"Seed {seed}: {_line(done[seed])}")
         except KeyboardInterrupt:
             left = ", ".join(str(seed) for seed in seeds if seed not in done)
-            self.tell(f"Seeds not finished: {left}; go on with: imcswav resume {self.folder}")
+            self.tell(f"Seeds not finished: {left}; go on with: {self.go_on}")
             raise
         return SeedsResult(self.folder, done)
 
@@ -181,7 +205,7 @@ class _Series:
 
     def _note_environment(self) -> None:
         """What the first run that is trained here finds, and of later ones what is another."""
-        now, known = _environment(), self.known.get("environment")
+        now, known = surroundings(), self.known.get("environment")
         self.known["environment"] = now if known is None else continued_environment(known, now)
 
     def _device(self) -> str | None:
@@ -211,10 +235,11 @@ class _Series:
             "settings": self.known["settings"],
         }
         RunFolder(self.folder).write_json(FILE, record)
+        self.written()
 
 
-def _once(warn: Callable[[Problem], object] | None) -> Callable[[Problem], object]:
-    """Every seed meets the same problems: each is told of once."""
+def once(warn: Callable[[Problem], object] | None) -> Callable[[Problem], object]:
+    """``warn``, or a Python warning, told of each problem once: every run meets the same."""
     told: set[str] = set()
 
     def tell(problem: Problem) -> None:
@@ -225,7 +250,8 @@ def _once(warn: Callable[[Problem], object] | None) -> Callable[[Problem], objec
     return tell
 
 
-def _numbers(seeds: str | Iterable[int]) -> tuple[int, ...]:
+def numbers(seeds: str | Iterable[int]) -> tuple[int, ...]:
+    """The seeds that an option names, each once; raises ImcswavError."""
     try:
         return seed_numbers(seeds)
     except (ValueError, TypeError) as error:
@@ -239,14 +265,13 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 def _to_go_on(recipe: Recipe, out: str | Path | None) -> Path:
     """``out``, or the newest folder of this recipe's seeds; raises RunError when it is of another recipe."""
-    wanted = _blind(recipe.resolved())
     if out is not None:
-        if not same_but_for_place(_blind(load_recipe(read(Path(out))["settings"])), wanted):
+        if not of_recipe(Path(out), recipe):
             raise RunError(f"The runs in {out} are of another recipe; leave --resume out and give another --out.")
         return Path(out)
     home = Path("runs") / recipe.name
     for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
-        if same_but_for_place(_blind(load_recipe(read(file.parent)["settings"])), wanted):
+        if of_recipe(file.parent, recipe):
             return file.parent
     raise RunError(f"There is no series of seeds of this recipe under {home}; leave --resume out to start one.")
 
@@ -272,8 +297,12 @@ def _finished(folder: Path, known: dict[str, Any], seed: int) -> bool:
     return str(seed) in known["runs"] and RunFolder(folder / known["runs"][str(seed)]).finished
 
 
-def _environment() -> dict[str, Any]:
-    return {key: value for key, value in environment(0).items() if key != "seed"}
+def _go_on(folder: Path) -> str:
+    return f"imcswav resume {folder}"
+
+
+def _nothing(*said: str) -> None:
+    """What is called where nobody listens."""
 
 
 def _line(run: RunResult) -> str:
@@ -282,7 +311,7 @@ def _line(run: RunResult) -> str:
     return "  ".join(f"{name} {100 * value:.1f}" for name, value in found.items()) or "finished; there are no labels"
 
 
-def _forget() -> None:
+def forget() -> None:
     """Give back what a run held, so that the next finds as much memory as the first did."""
     gc.collect()
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What `run --seeds`, `reproduce` and `compare` print."""
+"""What `run --seeds`, `ladder`, `reproduce` and `compare` print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from rich.table import Table
 
 from imcswav.console import LABELS, out
 from imcswav.results.comparison import Comparison
+from imcswav.results.ladder_table import rows
 from imcswav.results.reproduction import RULE, Reproduction
+from imcswav.results.rungs import RULE as GAIN_RULE
+from imcswav.results.rungs import LadderResult
 from imcswav.results.seeds import DEVIATION, FILE, SeedsResult
 from imcswav.runs import figures
 
@@ -37,6 +40,20 @@ def seeds(result: SeedsResult) -> None:
     protocols = {run.summary["protocol"] for run in result.runs.values() if "protocol" in run.summary}
     out.print(f"mean ± {DEVIATION}; protocol: {', '.join(sorted(protocols)) or 'unknown'}")
     out.print(f"Folder: {result.path} ({FILE})", soft_wrap=True)
+
+
+def ladder(result: LadderResult) -> None:
+    """A row a rung: figures, times, gain over the rung below; then what failed."""
+    head, table_rows = rows(result)
+    table = Table(*head, title=f"{result.name}: figures in %")
+    for row in table_rows:
+        table.add_row(*row)
+    out.print(table)
+    for rung in result.failed:
+        out.print(f"{rung.name} failed: {rung.failure}", soft_wrap=True)
+    out.print(GAIN_RULE)
+    out.print(f"mean ± {DEVIATION}; protocol: {result.protocol or 'unknown'}")
+    out.print(f"Folder: {result.path} (ladder.md, ladder.csv, ladder.json)", soft_wrap=True)
 
 
 def reproduction(done: Reproduction) -> None:

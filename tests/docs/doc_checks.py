@@ -62,8 +62,9 @@ def _checkout(folder):
     """What commands find where they are given: plugins, and the recipes of the repository and of its plugins."""
     (folder / "plugins").symlink_to(ROOT / "plugins")
     (folder / "recipes").mkdir()
-    for recipe in [*ROOT.glob("recipes/*.toml"), *ROOT.glob("plugins/*/recipes/*.toml")]:
-        (folder / "recipes" / recipe.name).symlink_to(recipe)
+    for recipes in [ROOT / "recipes", *ROOT.glob("plugins/*/recipes")]:
+        for entry in recipes.iterdir():
+            (folder / "recipes" / entry.name).symlink_to(entry)
 
 
 def _check_block(block, module, folder, world):
@@ -115,7 +116,9 @@ def check_toml(block, folder, world):
         text = f'extends = "{options["fragment"] or "digits"}"\n{text}'
     for word in ("PHOTOS", "DIR", "RUN"):
         text = text.replace(f'"{word}"', json.dumps(world.words[word]))
-    (path := folder / (options.get("file") or "block.toml")).write_text(text)
+    path = folder / (options.get("file") or "block.toml")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
     recipe = load_recipe(path)
     if errors := [str(problem) for problem in check_recipe(recipe) if problem.severity == "error"]:
         raise ValueError("; ".join(errors))

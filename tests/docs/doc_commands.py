@@ -13,6 +13,7 @@ from imcswav import cli
 from imcswav.check import check_recipe
 from imcswav.errors import ImcswavError
 from imcswav.recipe.files import load_recipe
+from imcswav.recipe.ladders import find_ladder
 
 EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "new"}
 SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
@@ -38,6 +39,9 @@ def check_command(words, world, complete):
             raise ValueError("; ".join(errors))
         if name == "run" and not (settings["resume"] or settings.get("seeds")) and complete:
             return run_once(rest, recipe, world)
+    if name == "ladder" and complete:
+        for rung in find_ladder(settings["folder"]).rungs.values():
+            load_recipe(rung, settings["changes"])
     return run_command(rest) if complete and name in EXECUTED else None
 
 

@@ -20,8 +20,8 @@ from imcswav.recipe.files import load_recipe, recipe_names
 from imcswav.recipe.json_schema import COMMENT, recipe_schema
 from imcswav.views import Views
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-DIRECTIVE = "#:schema ../docs/reference/recipe.schema.json\n"
+SHIPPED = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(SHIPPED.rglob("*.toml"))
 
 
 class Opaque(Loss, name="opaque"):
@@ -83,15 +83,13 @@ def test_it_is_a_schema(shipped, toy):
     jsonschema.Draft202012Validator.check_schema(toy.schema)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.relative_to(SHIPPED).as_posix())
 def test_shipped_recipes_are_valid_and_name_the_schema(path, shipped):
     text = path.read_text(encoding="utf-8")
     shipped.validate(tomllib.loads(text))
-    assert text.startswith(DIRECTIVE), f"{path.name}: its first line is {DIRECTIVE.strip()}"
-
-
-def test_the_directive_leads_to_the_schema():
-    target = RECIPES[0].parent / DIRECTIVE.removeprefix("#:schema ").strip()
+    directive = f"#:schema {'../' * len(path.relative_to(SHIPPED).parts)}docs/reference/recipe.schema.json"
+    assert text.startswith(f"{directive}\n"), f"{path.name}: its first line is {directive}"
+    target = path.parent / directive.removeprefix("#:schema ")
     assert json.loads(target.read_text(encoding="utf-8"))["$comment"] == COMMENT
 
 

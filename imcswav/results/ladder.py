@@ -1,0 +1,189 @@
+"""A ladder: recipes that extend one another by one change each, all with the same seeds, one run after another.
+
+runs/<ladder>/<time>-<id>/ladder.json, ladder.md, ladder.csv    what each change brought, written after every run
+runs/<ladder>/<time>-<id>/b_teacher/                            a folder of seeds for each rung
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imcswav.api import with_data
+from imcswav.check import check_recipe, raise_errors
+from imcswav.data import Data
+from imcswav.errors import Problem, RunError
+from imcswav.files import write_csv
+from imcswav.recipe import Recipe
+from imcswav.recipe.files import Overrides, load_recipe, placed
+from imcswav.recipe.ladders import Ladder, find_ladder
+from imcswav.results.ladder_page import markdown
+from imcswav.results.ladder_table import record, sheet
+from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
+from imcswav.results.seeds import finished_runs, forget, is_series, numbers, of_recipe, once, run_seeds, surroundings
+from imcswav.runs import RunFolder, continued_environment, new_folder
+
+FILE = "ladder.json"
+
+
+def run_ladder(
+    ladder: str | Path,
+    seeds: str | Iterable[int],
+    overrides: Overrides = (),
+    out: str | Path | None = None,
+    data: Any = None,
+    warn: Callable[[Problem], object] | None = None,
+    *,
+    resume: bool = False,
+    tell: Callable[[str], object] | None = None,
+) -> LadderResult:
+    """Train by every recipe of a ladder with each of ``seeds``, and compare each with the one below.
+
+    ``ladder`` is a folder, whose ``*.toml`` in the order of their names are the rungs, or the name of a shipped one.
+    ``out`` is a new or empty folder (default ``runs/<ladder>/<time>-<id>``); ``resume`` goes on there, by default in
+    this ladder's newest: finished seeds aren't run again, an unfinished one goes on from its checkpoint, and seeds and
+    rungs may be added. Other arguments are ``run_seeds``'s, and change every rung.
+
+    A rung whose training fails (RunError) is left, its ``failure`` says why, and the others go on; resuming tries it
+    again. Raises RecipeError before the first run for a mistake in any rung, and what ``run_seeds`` raises.
+    """
+    found, wanted = find_ladder(ladder), numbers(seeds)
+    recipes = {name: _checked(path, overrides, data) for name, path in found.rungs.items()}
+    if resume:
+        folder = _to_go_on(found, recipes, out)
+        known = _read(folder)
+    else:
+        folder, known = Path(out) if out is not None else new_folder(found.name), {"rungs": []}
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder} exists and is not an empty folder; nothing is overwritten: give another --out.")
+    state = _State(known.get("environment"), {rung["name"]: rung["failure"] for rung in known["rungs"]})
+    words = ["imcswav", "ladder", str(ladder), "--seeds", ",".join(map(str, wanted)), "--resume", "--out", str(folder)]
+    command = shlex.join([*words, *(word for change in _typed(overrides) for word in ("--set", change))])
+    said = once(warn), tell or (lambda text: None)
+    return _Climb(found, recipes, wanted, overrides, data, folder, state, *said, command).run()
+
+
+@dataclass
+class _State:
+    """What changes in the course of a ladder, and is known again when it goes on."""
+
+    environment: dict[str, Any] | None
+    failures: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Climb:
+    ladder: Ladder
+    recipes: dict[str, Recipe]
+    seeds: tuple[int, ...]
+    overrides: Overrides
+    data: Any
+    folder: Path
+    state: _State
+    warn: Callable[[Problem], object]
+    tell: Callable[[str], object]
+    command: str
+    """Goes on with the ladder where it was stopped."""
+
+    def run(self) -> LadderResult:
+        for name in self.ladder.rungs:
+            self.state.failures[name] = failure = self._run(name)
+            if failure is not None:
+                forget()  # here nothing refers to the failed run any more
+            self._write()
+        return self._result()
+
+    def _run(self, name: str) -> str | None:
+        """Every seed of a rung that isn't finished; returns why it could not go on."""
+        path = self.folder / name
+        self.state.failures[name] = None
+        if set(self.seeds) - finished_runs(path).keys():
+            now, known = surroundings(), self.state.environment
+            self.state.environment = now if known is None else continued_environment(known, now)
+        try:
+            run_seeds(
+                *(self.ladder.rungs[name], self.seeds, self.overrides, path, self.data, self.warn),
+                resume=is_series(path),
+                tell=lambda text: self.tell(f"{name}: {text}"),
+                written=self._write,
+                go_on=self.command,
+            )
+        except RunError as error:
+            if not is_series(path):  # it did not even begin: nothing here can be written
+                raise
+            self.tell(f"{name}: failed: {error}")
+            return str(error)
+        return None
+
+    def _write(self) -> None:
+        result, folder = self._result(), RunFolder(self.folder)
+        folder.write_json(FILE, record(result, self.seeds, self.state.environment))
+        folder.write_text("ladder.md", markdown(result, self.seeds, self.state.environment))
+        write_csv(self.folder / "ladder.csv", *sheet(result))
+
+    def _result(self) -> LadderResult:
+        rungs: list[Rung] = []
+        for name, recipe in self.recipes.items():
+            path, failure = self.folder / name, self.state.failures.get(name)
+            runs, below = finished_runs(path), rungs[-1] if rungs else None
+            changes = changes_between(self.recipes[below.name], recipe) if below else {}
+            sound = below is not None and failure is None and below.failure is None
+            gain = gain_over(below, runs) if below and sound else None
+            rungs.append(Rung(name, path, runs, below.name if below else None, changes, gain, failure))
+        return LadderResult(self.folder, self.ladder.name, rungs)
+
+
+def _checked(path: Path, overrides: Overrides, data: Any) -> Recipe:
+    """A rung's recipe; raises RecipeError with all that can be known to be wrong before a run."""
+    changes = with_data(overrides, data)
+    recipe = load_recipe(path, changes)
+    if data is None or isinstance(data, Data):  # of others only the run will know what they hold
+        raise_errors(str(path), placed(check_recipe(recipe, None if data is None else data.facts), path, changes))
+    return recipe
+
+
+def _to_go_on(ladder: Ladder, recipes: Mapping[str, Recipe], out: str | Path | None) -> Path:
+    """``out``, or the newest folder of this ladder; raises RunError when runs in it are of another recipe."""
+    if out is not None:
+        for name in _others(Path(out), recipes):
+            raise RunError(
+                f"The runs in {Path(out) / name} are of another recipe than {ladder.rungs[name]}; move them away, or "
+                f"leave --resume out and give another --out."
+            )
+        return Path(out)
+    home = Path("runs") / ladder.name
+    for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
+        if not _others(file.parent, recipes):
+            return file.parent
+    raise RunError(f"There are no runs of this ladder under {home}; leave --resume out to start them.")
+
+
+def _others(folder: Path, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Rungs whose runs in a folder are of another recipe."""
+    return [
+        name for name, recipe in recipes.items() if is_series(folder / name) and not of_recipe(folder / name, recipe)
+    ]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What ``ladder.json`` holds; raises RunError where there is none that can be read."""
+    try:
+        known: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if not all({"name", "failure"} <= rung.keys() for rung in known["rungs"]):
+            raise ValueError("it is no list of rungs")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{folder} holds no readable {FILE} ({error}); give the --out of a ladder to go on with."
+        ) from error
+    return known
+
+
+def _typed(overrides: Overrides) -> list[str]:
+    """The overrides as they are typed after --set."""
+    if isinstance(overrides, Mapping):
+        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # JSON's values are TOML's
+    return list(overrides)
