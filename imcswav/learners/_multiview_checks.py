@@ -96,7 +96,8 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
     for place, part in _readers(config).items():
         taken: dict[str, int] = {}
         for setting, mark in head_settings(part).items():
-            value = getattr(part, setting)
+            if (value := getattr(part, setting)) is None:
+                continue
             count = counts.get(value.rpartition(".")[2], 1)  # in another branch a head has as many
             if mark.copies:
                 taken[value] = count
