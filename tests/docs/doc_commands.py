@@ -14,7 +14,7 @@ from imcswav.check import check_recipe
 from imcswav.errors import ImcswavError
 from imcswav.recipe.files import load_recipe
 
-EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "new"}
+EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "signals", "new"}
 SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
 
 
