@@ -31,7 +31,7 @@ REFERENCE = ("acc_bn_test", *BASELINES)
 FACTS = (
     "recipe", "metrics", "clusters", "clusters_used", "epochs", "steps", "skipped", "seconds", "cpu_seconds",
     "images_per_second", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on", "data",
-    "device", "precision", "run",
+    "device", "precision", "run", "signals",
 )  # fmt: skip
 """What else a summary says; the recipe's metrics stand beside it, so none may have such a name."""
 

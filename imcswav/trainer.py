@@ -35,7 +35,7 @@ class Trainer:
     """Runs an engine over data; ``fit`` is the loop.
 
     ``step`` and ``epoch`` count what is finished. ``seconds`` and ``cpu_seconds`` (of this process) add up the
-    training time over all resumed parts, evaluation and callbacks left out.
+    training time over all resumed parts, evaluation and callbacks left out. ``logged`` is the last log.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Trainer:
         self.step = self.epoch = 0
         self.seconds = self.cpu_seconds = 0.0
         self.interrupted = False
+        self.logged: dict[str, float] = {}
         self.checkpoints = checkpoint.CheckpointWriter(run.checkpoints, engine.device)
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
@@ -139,7 +140,8 @@ class Trainer:
         self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]):
             raise RunError(self._diverged(values))
-        return values | {"lr": self.engine.lr}
+        self.logged = values | {"lr": self.engine.lr}
+        return self.logged
 
     def _diverged(self, values: dict[str, float]) -> str:
         parts = [name.removeprefix("loss/") for name in values if name.startswith("loss/")]
@@ -191,6 +193,7 @@ class Trainer:
             "epoch": self.epoch,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
+            "logged": self.logged,
         }
         self.checkpoints.save(state, self.step)
 
@@ -214,3 +217,4 @@ class Trainer:
         checkpoint.restore_generators(state["generators"], self.device)
         self.step, self.epoch = state["step"], state["epoch"]
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+        self.logged = state.get("logged", {})  # a version before kept none

@@ -56,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": use.predict,
     "features": use.features,
     "compare": use.compare,
+    "signals": use.signals,
     "bench": measure.bench,
     "new": extend.new,
     "doctor": extend.doctor,

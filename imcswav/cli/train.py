@@ -13,6 +13,14 @@ from imcswav.errors import ImcswavError
 SeedsOption = Annotated[
     str | None, typer.Option(metavar="LIST", help="Several seeds, one run after another: 0-4, 0,3,7 or 0-2,5.")
 ]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(metavar="best", help="With --seeds: name the best run, chosen without labels; the others stay."),
+]
+KeepByOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIGNAL", help="The signal that --keep chooses by (default seed_agreement), e.g. silhouette."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>).")]
 
 
@@ -24,6 +32,8 @@ def run(
     device: DeviceOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     seeds: SeedsOption = None,
+    keep: KeepOption = None,
+    keep_by: KeepByOption = None,
 ) -> None:
     """Train by a recipe, evaluate, and write a run folder; with --seeds one for each, and their mean ± deviation."""
     from imcswav import api, console
@@ -34,7 +44,9 @@ def run(
     if seeds is not None:
         if seed is not None:
             raise ImcswavError("--seed and --seeds can't go together; write every seed behind --seeds.")
-        return _run_seeds(recipe, overrides, seeds, out, resume)
+        return _run_seeds(recipe, overrides, seeds, out, resume, _signal(keep, keep_by))
+    if keep is not None or keep_by is not None:
+        raise ImcswavError("--keep and --keep-by choose among several runs; give their seeds by --seeds.")
     overrides += [f"seed={seed}"] if seed is not None else []
     if not resume:
         return console.finished(api.run(recipe, overrides, out=out, warn=console.warn))
@@ -108,9 +120,23 @@ def ladder(
         raise typer.Exit(FAILED)
 
 
-def _run_seeds(recipe: str, overrides: list[str], seeds: str, out: Path | None, resume: bool) -> None:
+def _signal(keep: str | None, keep_by: str | None) -> str | None:
+    """The signal to choose by; None where nothing is to be chosen."""
+    from imcswav.results.kept import DEFAULT
+
+    if keep not in (None, "best"):
+        raise ImcswavError(f"--keep can only be 'best', not '{keep}'; which signal says what is best, --keep-by names.")
+    if keep is None and keep_by is not None:
+        raise ImcswavError("--keep-by says by which signal --keep chooses; add --keep best.")
+    return None if keep is None else keep_by or DEFAULT
+
+
+def _run_seeds(
+    recipe: str, overrides: list[str], seeds: str, out: Path | None, resume: bool, keep_by: str | None
+) -> None:
     from imcswav import console
     from imcswav.results import tables
     from imcswav.results.seeds import run_seeds
 
-    tables.seeds(run_seeds(recipe, seeds, overrides, out, warn=console.warn, resume=resume, tell=tables.tell))
+    done = run_seeds(recipe, seeds, overrides, out, warn=console.warn, resume=resume, tell=tables.tell, keep_by=keep_by)
+    tables.seeds(done)

@@ -1,4 +1,4 @@
-"""Commands that use finished runs: evaluate, predict, features, compare."""
+"""Commands that use finished runs: evaluate, predict, features, compare, signals."""
 
 from __future__ import annotations
 
@@ -63,3 +63,30 @@ def compare(
     tables.comparison(compare_runs(runs, plot, json))
     tables.written(plot)
     tables.written(json)
+
+
+def signals(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN_OR_FOLDER...", help="Runs, or folders that hold some.")],
+    csv: Annotated[Path | None, typer.Option(help="Write a row a run to this file; refused if it exists.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw signals over ACC into this PNG; refused if it exists.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write both tables to this file; refused if it exists.")] = None,
+) -> None:
+    """Signals that need no labels beside ACC, for all finished runs in folders, and Spearman's correlation of the two.
+
+    The correlation looks back, at runs whose labels are known; it chooses none.
+    """
+    from imcswav.results import tables
+    from imcswav.results.comparison import refuse_existing
+    from imcswav.results.gathered import gather
+    from imcswav.results.gathered_files import write_files
+
+    files = (csv, plot, markdown)
+    for path in files:
+        refuse_existing(path)
+    found = gather(folders)
+    tables.gathered(found)
+    write_files(found, csv, plot, markdown)
+    for path in files:
+        tables.written(path)

@@ -76,6 +76,9 @@ class EvaluationSettings(Settings):
     metrics: list[Annotated[Component.Config, Part("metric")]] = ["acc", "nmi", "ari", "knn"]  # type: ignore[list-item]
     """Figures of the log and the summary."""
 
+    signals: bool = True
+    """Whether a finished run's summary says what can be known of its clusters without labels (``signals``)."""
+
 
 class Expected(Settings):
     """Figures that others, or an earlier version, got with a recipe: what `imcswav reproduce` compares with.

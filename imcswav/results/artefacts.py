@@ -12,6 +12,7 @@ from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation
 from imcswav.files import write_csv
 from imcswav.protocol import describe, origins, split_name
 from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
+from imcswav.results.signals import measure
 from imcswav.runs import REFERENCE
 
 if TYPE_CHECKING:
@@ -72,7 +73,18 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "device": str(trainer.device),
         "precision": trainer.engine.precision,
         "run": str(trainer.run.path),
+        "signals": signals(trainer, assessment.scored),
     }
+
+
+def signals(trainer: Trainer, scored: Assigned) -> dict[str, float]:
+    """What the summary says without labels, apart from the figures with them; empty where the recipe wants none."""
+    recipe = trainer.recipe
+    if not recipe.evaluation.signals:
+        return {}
+    return measure(
+        scored.features, scored.probabilities, trainer.logged, clusters=recipe.clusters, seed=recipe.seed
+    )  # fmt: skip
 
 
 def write_assignments(path: Path, assessment: Assessment, class_names: Sequence[str]) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from imcswav.clusterers import Array
 from imcswav.errors import ImcswavError, RunError
 from imcswav.files import write_atomically
 from imcswav.recipe.flat import flat
+from imcswav.results.assignments import Key, of_common_images, read_clusters
 from imcswav.results.plots import plot_compared
 from imcswav.results.seeds import is_series, read
 from imcswav.runs import RunFolder, figures, within
-
-Key = tuple[str, str]
 
 WHERE = ("data.root", "data.placement")
 """Settings of the data that say where the images lie, not which they are."""
@@ -79,7 +74,7 @@ def compare_runs(
         },
         agreements=_agreements(
             [
-                _Run(summary.get("data"), table, _clusters(folder))
+                _Run(summary.get("data"), table, read_clusters(folder.path))
                 for summary, table, folder in zip(summaries, tables, folders, strict=True)
             ]
         ),
@@ -114,16 +109,6 @@ def _differing(tables: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {path: column for path, column in columns.items() if any(value != column[0] for value in column)}
 
 
-def _clusters(run: RunFolder) -> dict[Key, int]:
-    """Cluster of each image by its split and its name, with or without the split before it."""
-    try:
-        with (run.path / "assignments.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {(row["split"], row["image"].removeprefix(f"{row['split']}/")): int(row["cluster"]) for row in rows}
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run.path} has no readable assignments.csv ({error}); is the run finished?") from error
-
-
 @dataclass(frozen=True)
 class _Run:
     """Digest of the training images (None: of a version that kept none), settings by dotted path, clusters."""
@@ -141,12 +126,11 @@ def _agreements(runs: list[_Run]) -> list[Agreement]:
 def _agreement(first: int, second: int, one: _Run, other: _Run) -> Agreement:
     from sklearn.metrics import adjusted_rand_score
 
-    common = [key for key in one.clusters if key in other.clusters]
+    rows = of_common_images([one.clusters, other.clusters])
     different, note = _doubt(one, other)
-    if different or not common:
-        return Agreement(first, second, 0 if different else len(common), None, note)
-    rows: list[Array] = [np.array([run.clusters[key] for key in common]) for run in (one, other)]
-    return Agreement(first, second, len(common), float(adjusted_rand_score(*rows)), note)
+    if different or not len(rows[0]):
+        return Agreement(first, second, 0, None, note)
+    return Agreement(first, second, len(rows[0]), float(adjusted_rand_score(*rows)), note)
 
 
 def _doubt(one: _Run, other: _Run) -> tuple[bool, str | None]:

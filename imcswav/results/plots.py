@@ -95,6 +95,33 @@ def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
     _write_figure(figure, path)
 
 
+Points = Sequence[tuple[float, float | None]]
+
+
+def plot_points(path: Path, panels: Mapping[str, Mapping[str, Points]], below: str) -> None:
+    """A panel a name with a colour a group; points are (up, along), those without ``along`` are left out.
+
+    ``below`` is what the horizontal axis shows.
+    """
+    columns = min(len(panels), 3)
+    height = -(-len(panels) // columns)
+    figure, all_axes = _figure(4.0 * columns, 3.2 * height + 0.6, columns, height)
+    flat = np.atleast_1d(all_axes).ravel()
+    for (name, groups), axes in zip(panels.items(), flat, strict=False):
+        for group, points in groups.items():
+            known = [(along, up) for up, along in points if along is not None]
+            axes.scatter([x for x, _ in known], [y for _, y in known], label=group, s=14)
+        axes.set_xlabel(below)
+        axes.set_title(name, parse_math=False)
+    for axes in flat[len(panels) :]:
+        axes.remove()
+    handles, labels = flat[0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    _write_figure(figure, path)
+
+
 def _rows(metrics: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
 

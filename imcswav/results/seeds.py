@@ -1,6 +1,6 @@
 """One recipe with several seeds: ordinary runs one after another in this process, and their mean.
 
-runs/<name>/<time>-<id>/seeds.json     what was asked, what is finished, mean and standard deviation
+runs/<name>/<time>-<id>/seeds.json     what was asked, what is finished, mean and standard deviation, signals
 runs/<name>/<time>-<id>/seed-3/        a complete run folder
 """
 
@@ -12,7 +12,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import Overrides, load_recipe
 from imcswav.recipe.seed_numbers import seed_numbers
+from imcswav.results.kept import Kept, check_signal, choose, seed_agreement
 from imcswav.runs import (
     RunFolder,
     continued_environment,
@@ -57,10 +58,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """Finished runs of several seeds: their folder, and the run of each seed."""
+    """Finished runs of several seeds: their folder, the run of each seed, and the run kept where one was asked for.
+
+    ``agreement`` has what each seed's clusters have in common with the others', by name of the signal.
+    """
 
     path: Path
     runs: dict[int, RunResult]
+    agreement: dict[int, dict[str, float]] = field(default_factory=dict)
+    kept: Kept | None = None
+
+    @property
+    def signals(self) -> dict[int, dict[str, float]]:
+        """What is known of each run without labels, by seed: the summary's signals and the agreement."""
+        return {
+            seed: {**run.summary.get("signals", {}), **self.agreement.get(seed, {})} for seed, run in self.runs.items()
+        }
 
     @property
     def scores(self) -> dict[str, Spread]:
@@ -84,6 +97,7 @@ def run_seeds(
     *,
     resume: bool = False,
     tell: Callable[[str], object] | None = None,
+    keep_by: str | None = None,
     written: Callable[[], object] | None = None,
     go_on: str | None = None,
 ) -> SeedsResult:
@@ -93,7 +107,10 @@ def run_seeds(
     ``seeds.json``, which is brought up to date after every run. ``resume`` goes on in ``out``, by default in this
     recipe's newest folder of seeds: finished seeds aren't run again, and seeds may be added. ``tell`` is called with a
     sentence on progress, ``written`` whenever ``seeds.json`` was; ``go_on`` is the command that a stopped series names,
-    by default ``imcswav resume``. Raises what ``imcswav.run`` raises; KeyboardInterrupt after saving.
+    by default ``imcswav resume``. ``keep_by`` names the signal, such as "seed_agreement", that chooses the run
+    ``kept``; labels play no part, and nothing is deleted.
+
+    Raises what ``imcswav.run`` raises, ImcswavError for a signal that can't be; KeyboardInterrupt after saving.
     """
     wanted = numbers(seeds)
     loaded = load_recipe(recipe, with_data(overrides, data))
@@ -107,6 +124,11 @@ def run_seeds(
     known = read(folder) if resume else new
     kept = [seed for seed in known["seeds"] if seed in wanted or _finished(folder, known, seed)]
     known["seeds"] = [*kept, *(seed for seed in wanted if seed not in kept)]
+    known["keep_by"] = keep_by or known.get("keep_by")
+    if known["keep_by"] is not None:
+        check_signal(known["keep_by"], len(known["seeds"]))
+        if not loaded.evaluation.signals:
+            raise ImcswavError("--keep needs signals; leave evaluation.signals = false out of the recipe.")
     told = once(warn), tell or _nothing, written or _nothing, go_on or _go_on(folder)
     return _Series(folder, known, recipe, overrides, data, *told).run()
 
@@ -179,13 +201,25 @@ class _Series:
                 self.tell(f"Seed {seed} ({number} of {len(seeds)})")
                 done[seed] = self._run(seed, done)
                 forget()
-                self._write(done)
+                self._write(SeedsResult(self.folder, done))
                 self.tell(f"Seed {seed}: {_line(done[seed])}")
         except KeyboardInterrupt:
             left = ", ".join(str(seed) for seed in seeds if seed not in done)
             self.tell(f"Seeds not finished: {left}; go on with: {self.go_on}")
             raise
-        return SeedsResult(self.folder, done)
+        return self._chosen(done)
+
+    def _chosen(self, done: dict[int, RunResult]) -> SeedsResult:
+        """All runs with how far they agree, and the one kept; both are written before a signal can be missed."""
+        wanted = all(run.summary.get("signals") != {} for run in done.values())  # empty where the recipe wants none
+        agreement = seed_agreement({seed: run.path for seed, run in done.items()}) if wanted else {}
+        result = SeedsResult(self.folder, done, agreement)
+        self._write(result)
+        if (by := self.known.get("keep_by")) is None:
+            return result
+        result = replace(result, kept=choose(result.signals, by))
+        self._write(result)
+        return result
 
     def _run(self, seed: int, done: dict[int, RunResult]) -> RunResult:
         begun = self.known["runs"].get(str(seed))
@@ -200,7 +234,7 @@ class _Series:
         trainer = prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn)
         self._note_environment()
         self.known["runs"][str(seed)] = path.name
-        self._write(done)
+        self._write(SeedsResult(self.folder, done))
         return complete(trainer)
 
     def _note_environment(self) -> None:
@@ -212,8 +246,8 @@ class _Series:
         recipe = load_recipe(self.recipe, with_data(self.overrides, self.data))
         return recipe.trainer.device
 
-    def _write(self, done: dict[int, RunResult]) -> None:
-        result = SeedsResult(self.folder, done)
+    def _write(self, result: SeedsResult) -> None:
+        done, kept = result.runs, result.kept
         scores = {
             name: {
                 "mean": round(spread.mean, 6),
@@ -230,6 +264,9 @@ class _Series:
             "finished": list(done),
             "deviation": DEVIATION,
             "scores": scores,
+            "signals": {str(seed): found for seed, found in result.signals.items()},
+            "keep_by": self.known.get("keep_by"),
+            "kept": None if kept is None else kept.record(self.known["runs"][str(kept.seed)]),
             "runs": self.known["runs"],
             "environment": self.known.get("environment"),
             "settings": self.known["settings"],

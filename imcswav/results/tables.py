@@ -1,8 +1,9 @@
-"""What `run --seeds`, `ladder`, `reproduce` and `compare` print."""
+"""What `run --seeds`, `ladder`, `reproduce`, `compare` and `signals` print."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ from rich.table import Table
 
 from imcswav.console import LABELS, out
 from imcswav.results.comparison import Comparison
+from imcswav.results.gathered import Correlation, Gathered
+from imcswav.results.gathered_files import NOTE, shown
 from imcswav.results.ladder_table import rows
 from imcswav.results.reproduction import RULE, Reproduction
 from imcswav.results.rungs import RULE as GAIN_RULE
 from imcswav.results.rungs import LadderResult
 from imcswav.results.seeds import DEVIATION, FILE, SeedsResult
 from imcswav.runs import figures
+
+SIDE_BY_SIDE = 5
+"""Runs whose signals fit beside each other into a terminal."""
 
 
 def tell(text: str) -> None:
@@ -37,9 +43,33 @@ def seeds(result: SeedsResult) -> None:
         out.print(f"{_recipe(result)}: no labels, so no scores.")
     for name, spread in spreads.items():
         out.print(f"{_label(name)} {spread}")
+    if any(result.signals.values()):
+        signals(result)
     protocols = {run.summary["protocol"] for run in result.runs.values() if "protocol" in run.summary}
     out.print(f"mean ± {DEVIATION}; protocol: {', '.join(sorted(protocols)) or 'unknown'}")
     out.print(f"Folder: {result.path} ({FILE})", soft_wrap=True)
+    if result.kept is not None:
+        out.print(str(result.kept), soft_wrap=True)
+        out.print(f"Its folder: {result.runs[result.kept.seed].path}; nothing was deleted.", soft_wrap=True)
+
+
+def signals(result: SeedsResult) -> None:
+    """A row a signal, a column a seed; the accuracy stands below for the eye alone."""
+    found, runs = result.signals, result.runs.values()
+    names = dict.fromkeys(name for one in found.values() for name in one)
+    rows = {name: [one.get(name) for one in found.values()] for name in names}
+    rows["(ACC, chooses nothing)"] = [run.summary.get("acc") for run in runs]
+    _side_by_side("without labels", [f"seed {seed}" for seed in found], rows)
+
+
+def _side_by_side(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[float | None]]) -> None:
+    """Tables of a few runs each, one below the other."""
+    for start in range(0, len(heads), SIDE_BY_SIDE):
+        part = slice(start, start + SIDE_BY_SIDE)
+        table = Table(first, *heads[part])
+        for name, values in rows.items():
+            table.add_row(name, *map(shown, values[part]))
+        out.print(table)
 
 
 def ladder(result: LadderResult) -> None:
@@ -89,6 +119,29 @@ def comparison(found: Comparison) -> None:
     for one in found.agreements:
         if one.note:
             tell(f"Warning: runs {one.first + 1} and {one.second + 1}: {one.note}")
+
+
+def gathered(found: Gathered) -> None:
+    """Runs by number, their ACC and signals in tables of a few runs each, then the correlations of each data set."""
+    for number, row in enumerate(found.rows, 1):
+        out.print(f"{number}: {row.path} ({row.recipe}, seed {row.seed})", soft_wrap=True)
+    rows = {name: [row.signals.get(name) for row in found.rows] for name in found.names}
+    numbers = [str(number) for number in range(1, len(found.rows) + 1)]
+    _side_by_side("run", numbers, {"ACC": [row.acc for row in found.rows], **rows})
+    for data in dict.fromkeys(one.data for one in found.correlations):
+        _correlations([one for one in found.correlations if one.data == data], data)
+    out.print(NOTE)
+    if found.without:
+        tell(f"Warning: runs without signals are left out: {', '.join(map(str, found.without))}")
+
+
+def _correlations(here: list[Correlation], data: str) -> None:
+    recipes = list(dict.fromkeys(one.recipe for one in here))
+    cells = {(one.signal, one.recipe): f"{one.shown} (n = {one.n})" for one in here}
+    table = Table("ρ with ACC", *recipes, title=data)
+    for name in dict.fromkeys(one.signal for one in here):
+        table.add_row(name, *(cells.get((name, recipe), "–") for recipe in recipes))
+    out.print(table)
 
 
 def written(path: Path | None) -> None:

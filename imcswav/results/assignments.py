@@ -1,0 +1,34 @@
+"""Clusters of a finished run, read from its ``assignments.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from imcswav.clusterers import Array
+from imcswav.errors import RunError
+
+Key = tuple[str, str]
+
+
+def read_clusters(run: Path) -> dict[Key, int]:
+    """Cluster of each image by its split and its name, with or without the split before it; labels aren't read.
+
+    Raises RunError where there is no such file that can be read.
+    """
+    try:
+        with (run / "assignments.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {(row["split"], row["image"].removeprefix(f"{row['split']}/")): int(row["cluster"]) for row in rows}
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{run} has no readable assignments.csv ({error}); is the run finished?") from error
+
+
+def of_common_images(runs: Sequence[Mapping[Key, int]]) -> list[Array]:
+    """The clusters (N,) of each run, of the images that all have, in the first one's order."""
+    first, *others = runs
+    common = [key for key in first if all(key in other for other in others)]
+    return [np.array([run[key] for key in common], dtype=np.int64) for run in runs]
