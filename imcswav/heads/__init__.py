@@ -15,6 +15,13 @@ from imcswav.errors import Problem
 class ReadsHead:
     """Marks a setting that names a head, so that ``imcswav check`` can tell when there is none such."""
 
+    unless: str | None = None
+    """A value that names no head but something else that the part can do."""
+
+    def reads(self, value: str | None) -> bool:
+        """Whether the setting, so set, names a head."""
+        return value not in (None, self.unless)
+
 
 HeadName = Annotated[str, ReadsHead()]
 AnyHeadName = Annotated[str | None, ReadsHead()]

@@ -58,14 +58,14 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
 
 
 def head_settings(part: Component.Config) -> list[str]:
-    """The settings of a part that name a head."""
-    fields = type(part).model_fields.items()
-    return [name for name, field in fields if any(isinstance(mark, ReadsHead) for mark in field.metadata)]
+    """The settings of a part that name a head, as they are set."""
+    marked = [(name, mark) for name, field in type(part).model_fields.items() for mark in field.metadata]
+    return [name for name, mark in marked if isinstance(mark, ReadsHead) and mark.reads(getattr(part, name))]
 
 
 def read_heads(parts: Iterable[Component.Config]) -> list[str]:
     """The heads that parts name in their settings; those of the teacher as "teacher.<head>"."""
-    return [name for part in parts for setting in head_settings(part) if (name := getattr(part, setting)) is not None]
+    return [getattr(part, setting) for part in parts for setting in head_settings(part)]
 
 
 class Bank(TrainingState):

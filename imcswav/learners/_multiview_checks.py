@@ -30,6 +30,8 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
     coded = config.views.groups()[0].count * facts.batch_size
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
+    for number, loss in enumerate(config.losses):
+        problems += _within(f"losses.{number}", loss.check_recipe(facts))
     return problems
 
 
@@ -82,8 +84,7 @@ def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     parts |= {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
     for place, part in parts.items():
         for setting in head_settings(part):
-            if (name := getattr(part, setting)) is not None:
-                yield f"{place}.{setting}", name
+            yield f"{place}.{setting}", getattr(part, setting)
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
