@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import torch
@@ -39,14 +39,22 @@ class Clustering(NamedTuple):
 
 @torch.no_grad()
 def spherical_kmeans(
-    features_NF: Tensor, clusters: int, *, seed: int, starts: int = 1, iterations: int = 100, tolerance: float = 0.0
+    features_NF: Tensor,
+    clusters: int,
+    *,
+    seed: int,
+    starts: int = 1,
+    iterations: int = 100,
+    tolerance: float = 0.0,
+    also_KF: Tensor | None = None,
 ) -> Clustering:
     """The best of several starts of spherical k-means; the same for the same seed on the same device.
 
-    A start ends after ``iterations``, or when at most the share ``tolerance`` of the rows change cluster: the host
-    waits for the device once an iteration. At least float32, autocast or not; the rows' lengths don't matter.
-    Centres no row is nearest to move to the rows that fit worst; where there are more clusters than distinct
-    directions, the rest stay empty. Rows of zeros have no direction: they go to cluster 0 and move no centre.
+    ``also_KF`` are the centres of one more start, such as those of an earlier clustering. A start ends after
+    ``iterations``, or when at most the share ``tolerance`` of the rows change cluster: the host waits for the device
+    once an iteration. At least float32, autocast or not; the rows' lengths don't matter. Centres no row is nearest to
+    move to the rows that fit worst; where there are more clusters than distinct directions, the rest stay empty. Rows
+    of zeros have no direction: they go to cluster 0 and move no centre.
 
     Raises DataError for fewer rows than clusters, for NaN and infinity, and for what isn't a table.
     """
@@ -54,8 +62,9 @@ def spherical_kmeans(
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
     best: Clustering | None = None
     with torch.autocast(x_NF.device.type, enabled=False):
-        for _ in range(starts):
-            found = _refine(x_NF, _first_centres(x_NF, clusters, generator), iterations, tolerance)
+        drawn = (_first_centres(x_NF, clusters, generator) for _ in range(starts))
+        for centres_KF in chain([] if also_KF is None else [_unit(also_KF.to(x_NF))], drawn):
+            found = _refine(x_NF, centres_KF, iterations, tolerance)
             if best is None or bool(found.objective > best.objective):
                 best = found
     assert best is not None, "starts must be at least 1"

@@ -35,13 +35,15 @@ HALF_DOUBLE = {torch.float32: torch.float32, torch.bfloat16: torch.float32, torc
 def synthetic_step(config: Any, dtype: torch.dtype = torch.float32) -> Step:
     """A step of 6 views (2 global) of 8 images with features, projection, prototypes and classifier.
 
-    All need gradients. Other heads that the settings name have an output like the classifier's.
+    All need gradients. So do other heads that the settings name: a teacher's are as wide as the online ones, those
+    that are unknown as the classifier.
     """
-    shapes = {"features": WIDTH, "projection": WIDTH, "prototypes": PROTOTYPES, "classifier": CLUSTERS}
+    shapes = {"features": WIDTH, "projection": WIDTH, "predictor": WIDTH, "prototypes": PROTOTYPES}
+    shapes |= {"classifier": CLUSTERS}
     for name, setting in type(config).model_fields.items():
-        read = getattr(config, name)
-        if read is not None and any(isinstance(mark, ReadsHead) for mark in setting.metadata):
-            shapes.setdefault(read, CLUSTERS)
+        value = getattr(config, name)
+        if any(isinstance(mark, ReadsHead) and mark.reads(value) for mark in setting.metadata):
+            shapes.setdefault(value, shapes.get(value.rpartition(".")[2], CLUSTERS))
     step = Step(global_views=GLOBAL, progress=PROGRESS)
     for seed, (name, width) in enumerate(shapes.items()):
         x = draw(VIEWS, IMAGES, width, seed=seed)

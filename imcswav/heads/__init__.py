@@ -19,10 +19,16 @@ COPY_MOMENTUM = 0.99
 class ReadsHead:
     """Marks a setting that names a head, so that ``imcswav check`` can tell when there is none such.
 
-    ``copies``: whether it may have several copies.
+    ``copies``: whether it may have several copies. ``unless``: a value that names no head but something else that the
+    part can do.
     """
 
     copies: bool = False
+    unless: str | None = None
+
+    def reads(self, value: str | None) -> bool:
+        """Whether the setting, so set, names a head."""
+        return value not in (None, self.unless)
 
 
 HeadName = Annotated[str, ReadsHead()]

@@ -48,6 +48,8 @@ class Epoch:
     """Unique for the epoch: whatever is drawn comes from it."""
     outputs: Callable[[str], Tensor] | None = None
     """The learner's to give its parts: rows (N, D) of a head, such as "teacher.projection", for all whole images."""
+    clusters: int | None = None
+    """The learner's to give, too: K."""
 
 
 class Learner(Component, nn.Module, kind="learner"):

@@ -58,14 +58,14 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
 
 
 def head_settings(part: Component.Config) -> dict[str, ReadsHead]:
-    """The settings of a part that name a head, and how they are marked."""
-    fields = type(part).model_fields.items()
-    return {name: mark for name, field in fields for mark in field.metadata if isinstance(mark, ReadsHead)}
+    """The settings of a part that name a head, as they are set, and how they are marked."""
+    marked = [(name, mark) for name, field in type(part).model_fields.items() for mark in field.metadata]
+    return {name: mark for name, mark in marked if isinstance(mark, ReadsHead) and mark.reads(getattr(part, name))}
 
 
 def read_heads(parts: Iterable[Component.Config]) -> list[str]:
     """The heads that parts name in their settings; those of the teacher as "teacher.<head>"."""
-    return [name for part in parts for setting in head_settings(part) if (name := getattr(part, setting)) is not None]
+    return [getattr(part, setting) for part in parts for setting in head_settings(part)]
 
 
 class Bank(TrainingState):

@@ -30,6 +30,8 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
     coded = config.views.groups()[0].count * facts.batch_size
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
+    for number, loss in enumerate(config.losses):
+        problems += _within(f"losses.{number}", loss.check_recipe(facts))
     return problems
 
 
@@ -80,8 +82,7 @@ def check_teacher(config: MultiView.Config) -> list[Problem]:
 def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     for place, part in _readers(config).items():
         for setting in head_settings(part):
-            if (name := getattr(part, setting)) is not None:
-                yield f"{place}.{setting}", name
+            yield f"{place}.{setting}", getattr(part, setting)
 
 
 def _readers(config: MultiView.Config) -> dict[str, Component.Config]:
@@ -96,8 +97,7 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
     for place, part in _readers(config).items():
         taken: dict[str, int] = {}
         for setting, mark in head_settings(part).items():
-            if (value := getattr(part, setting)) is None:
-                continue
+            value = getattr(part, setting)
             count = counts.get(value.rpartition(".")[2], 1)  # in another branch a head has as many
             if mark.copies:
                 taken[value] = count

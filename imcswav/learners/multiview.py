@@ -256,7 +256,8 @@ class MultiView(Learner, name="multiview"):
 
     def start_epoch(self, epoch: Epoch) -> None:
         """Hand the hook to every part that has it, with the means to get any head's outputs for all images."""
-        self._hook("start_epoch", dataclasses.replace(epoch, outputs=partial(self._outputs, epoch.images)))
+        outputs = partial(self._outputs, epoch.images)
+        self._hook("start_epoch", dataclasses.replace(epoch, outputs=outputs, clusters=self.clusters))
 
     def before_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""

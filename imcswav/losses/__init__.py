@@ -6,6 +6,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from imcswav.component import Component
+from imcswav.errors import Problem
+from imcswav.learners import RecipeFacts
 from imcswav.step import Step
 
 
@@ -15,6 +17,10 @@ class Loss(Component, nn.Module, kind="loss"):
     class Config(Component.Config):
         weight: float = Field(1.0, ge=0)
         """Factor of this loss in the total."""
+
+        def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
+            """Problems with the data and the recipe's numbers; heads that don't exist are the learner's to find."""
+            return []
 
     config: Config
 

@@ -73,6 +73,17 @@ def test_objective_never_falls() -> None:
     assert values[-1] > values[0] + 0.005
 
 
+def test_given_centres_are_one_more_start() -> None:
+    x_NF = cloud()
+    good, drawn = (spherical_kmeans(x_NF, 7, seed=3, iterations=i) for i in (50, 0))
+    for starts in (0, 1):
+        found = spherical_kmeans(x_NF, 7, seed=3, starts=starts, iterations=0, also_KF=5 * good.centres_KF)
+        assert torch.equal(found.labels_N, good.labels_N)
+    bad_KF = drawn.centres_KF[:1].expand(7, -1)
+    again = spherical_kmeans(x_NF, 7, seed=3, iterations=0, also_KF=bad_KF)
+    assert torch.equal(again.labels_N, drawn.labels_N)
+
+
 def test_more_starts_are_never_worse() -> None:
     x_NF = cloud(200, 8)
     for seed in (1, 2, 3):

@@ -1,0 +1,182 @@
+"""Prototypes scattered by contrast (ProPos, Huang et al. 2022, arXiv 2111.11821, eq. 8-9)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from imcswav.distributed import batch_sum
+from imcswav.errors import Problem, RecipeError
+from imcswav.heads import AnyHeadName, HeadName, ReadsHead
+from imcswav.learners import Epoch, RecipeFacts
+from imcswav.losses import Loss
+from imcswav.losses._labels import Labels
+from imcswav.plugins import hookimpl
+from imcswav.step import Output, Progress, Step
+
+KMEANS = "kmeans"
+
+
+class PrototypeContrast(Loss, name="prototype_contrast"):
+    """Pull a cluster's prototype towards the teacher's, and push the prototypes of different clusters apart.
+
+    A prototype is the direction of the sum of a batch's unit embeddings in a cluster: μ_k(v) online in view v, μ'_k(g)
+    the targets' in view g, without gradient. The loss is the mean over the clusters k in the batch and the ordered
+    pairs of global views v ≠ g of
+
+        −log exp(μ_k·μ'_k / τ) / (exp(μ_k·μ'_k / τ) + Σ_{j ≠ k} exp(μ_k·μ_j / τ)),
+
+    j in the batch too. Labels come from k-means over all images between epochs, or from a head in the step itself.
+    Before ``start``, and until k-means has run, it is a zero without gradient. At least float32. Checkpoints have the
+    labels (9 bytes an image), exported models don't. Logs ``prototype_contrast/clusters``, those in the batch.
+    """
+
+    class Config(Loss.Config):
+        temperature: float = Field(0.5, gt=0)
+        """τ, divides the cosines."""
+        embeddings: HeadName = "projection"
+        """Output (V, B, D) whose class means are μ; the projection, as in the released program."""
+        targets: HeadName = "teacher.projection"
+        """Output (G, B, D) whose class means are μ'."""
+        start: float = Field(0.1, ge=0, lt=1)
+        """Share of the training before which it is off; k-means waits for the next epoch."""
+        labels: Annotated[str, ReadsHead(unless=KMEANS)] = KMEANS
+        """"kmeans", or a head: the arg max of its probabilities, averaged over global views, is an image's label."""
+        source: AnyHeadName = None
+        """Output that k-means clusters, of all un-augmented images; unset: the targets."""
+        clusters: int | None = Field(None, ge=2)
+        """Clusters of k-means; unset: the recipe's."""
+        every: int = Field(1, ge=1)
+        """Epochs from one k-means to the next."""
+        drop: float = Field(0.0, ge=0, lt=1)
+        """Share of the images that is left out: those whose features moved most since the last k-means, by cosine.
+        Above 0, 2 · N · D bytes keep the last features of N images, D numbers each."""
+
+        @model_validator(mode="after")
+        def _kmeans_alone(self) -> Self:
+            fields = type(self).model_fields
+            idle = [name for name in ("source", "clusters", "every", "drop")
+                    if getattr(self, name) != fields[name].default]  # fmt: skip
+            if self.labels != KMEANS and idle:
+                raise ValueError(f'{idle[0]} is for labels = "{KMEANS}": leave it out, or the labels of a head')
+            return self
+
+        def first_epoch(self, steps: int, steps_per_epoch: int) -> int:
+            """The first epoch that begins at or after ``start``."""
+            return -(-round(self.start * steps) // steps_per_epoch)
+
+        def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
+            """More clusters than images, and a training that ends before k-means begins."""
+            images = None if facts.data is None else facts.data.images
+            if self.labels != KMEANS or images is None:
+                return []
+            problems, clusters = [], self.clusters or facts.clusters
+            if clusters > images:
+                message = f"{clusters} clusters are more than the {images} training images."
+                problems.append(Problem("clusters", message, "Ask for fewer clusters.", clusters))
+            per_epoch = images // facts.batch_size
+            if facts.steps and per_epoch and self.first_epoch(facts.steps, per_epoch) * per_epoch >= facts.steps:
+                message = "no epoch begins after that share of the training, so k-means never labels anything."
+                problems.append(Problem("start", message, "Start earlier.", self.start, severity="warning"))
+            return problems
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.labels = Labels(config.drop) if config.labels == KMEANS else None
+        self.on = False
+
+    def start_epoch(self, epoch: Epoch) -> None:
+        """Label all images anew, where the epoch is one that does."""
+        config, progress = self.config, epoch.progress
+        since = progress.epoch - config.first_epoch(progress.steps, progress.steps_per_epoch)
+        if self.labels is None or since < 0 or since % config.every:
+            return
+        clusters = config.clusters or epoch.clusters
+        assert epoch.outputs is not None
+        assert clusters is not None
+        self.labels.make(epoch.outputs(config.source or config.targets), clusters, epoch.seed)
+
+    def prepare(self, progress: Progress) -> None:
+        """Work out whether it is on; the device isn't asked."""
+        begun = progress.step >= round(self.config.start * progress.steps)
+        self.on = begun if self.labels is None else self.labels.made
+
+    def phase(self, progress: Progress) -> bool:
+        """Whether it is on."""
+        return self.on
+
+    def forward(self, step: Step) -> Tensor:
+        """The scalar loss; raises RecipeError when the outputs can't be compared or no view has another one."""
+        online, targets = step.output(self.config.embeddings), step.output(self.config.targets)
+        pairs = self._pairs(online, targets, step.global_views)  # also while it is off, so that errors come early
+        dtype = torch.promote_types(torch.promote_types(online.tensor.dtype, targets.tensor.dtype), torch.float32)
+        if not self.on:
+            return online.tensor.new_zeros((), dtype=dtype)
+        with torch.autocast(online.tensor.device.type, enabled=False):
+            members_BK = self._members(step).to(dtype)
+            counts_K = batch_sum(members_BK.sum(0))
+            step.logs["prototype_contrast/clusters"] = (counts_K > 0).sum().to(dtype)
+            ours_PBD = torch.stack([online.tensor[v] for v, _ in pairs]).to(dtype)
+            theirs_PBD = torch.stack([targets.tensor[g].detach() for _, g in pairs]).to(dtype)
+            return self._contrast(_prototypes(ours_PBD, members_BK), _prototypes(theirs_PBD, members_BK), counts_K > 0)
+
+    def _contrast(self, online_PKD: Tensor, targets_PKD: Tensor, present_K: Tensor) -> Tensor:
+        """Mean over pairs P of views and present clusters; 0 without any."""
+        own_PK1 = (online_PKD * targets_PKD).sum(-1, keepdim=True) / self.config.temperature
+        others_PKK = online_PKD @ online_PKD.mT / self.config.temperature
+        itself_KK = torch.eye(len(present_K), dtype=torch.bool, device=present_K.device)
+        others_PKK = others_PKK.masked_fill(itself_KK | ~present_K, torch.finfo(others_PKK.dtype).min)
+        losses_PK = torch.cat([own_PK1, others_PKK], -1).logsumexp(-1) - own_PK1.squeeze(-1)
+        return (losses_PK * present_K).sum() / (len(losses_PK) * present_K.sum().clamp_min(1))
+
+    def _members(self, step: Step) -> Tensor:
+        """Which image is of which cluster, (B, K) bool."""
+        if self.labels is not None:
+            if step.index is None:
+                message = "labels of k-means go by the places of a batch's images, which a bank doesn't keep."
+                raise RecipeError("loss prototype_contrast", [Problem("labels", message, "Take it off the bank.")])
+            return self.labels.members(step.index)
+        output = step.output(self.config.labels)
+        seen = [x_BK for x_BK, view in zip(output.tensor, output.views, strict=True) if view < step.global_views]
+        chances_BK = torch.stack(seen).detach().float().softmax(-1).sum(0)
+        return chances_BK.argmax(1, keepdim=True) == torch.arange(chances_BK.shape[1], device=chances_BK.device)
+
+    def _pairs(self, online: Output, targets: Output, global_views: int) -> list[tuple[int, int]]:
+        """Places of two different global views, the first in the embeddings, the second in the targets."""
+        config, problems = self.config, []
+        pairs = [
+            (v, g)
+            for v, view in enumerate(online.views)
+            for g, target in enumerate(targets.views)
+            if view != target and view < global_views and target < global_views
+        ]
+        if not pairs:
+            message = (
+                f"a prototype needs another global view's, but '{config.embeddings}' saw views {list(online.views)}, "
+                f"'{config.targets}' {list(targets.views)}, of which {global_views} are global."
+            )
+            problems.append(Problem("targets", message, "Give it at least two global crops.", config.targets))
+        widths = online.tensor.shape[-1], targets.tensor.shape[-1]
+        if widths[0] != widths[1]:
+            message = f"'{config.embeddings}' has {widths[0]} numbers an image and '{config.targets}' {widths[1]}."
+            problems.append(Problem("targets", message, "Name two heads of one width.", config.targets))
+        if problems:
+            raise RecipeError("loss prototype_contrast", problems)
+        return pairs
+
+
+def _prototypes(x_PBD: Tensor, members_BK: Tensor) -> Tensor:
+    """Directions (P, K, D) of the sums of each cluster's unit rows; zeros where there are none."""
+    return F.normalize(batch_sum(members_BK.mT @ F.normalize(x_PBD, dim=-1)), dim=-1)
+
+
+@hookimpl
+def imcswav_components() -> list[type]:
+    """What this module offers."""
+    return [PrototypeContrast]
