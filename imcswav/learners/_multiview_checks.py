@@ -30,6 +30,8 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
     coded = config.views.groups()[0].count * facts.batch_size
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
+    for number, loss in enumerate(config.losses):
+        problems += _within(f"losses.{number}", loss.check_batch(facts.batch_size, facts.clusters))
     return problems
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from imcswav.component import Component
+from imcswav.errors import Problem
 from imcswav.step import Step
 
 
@@ -15,6 +16,10 @@ class Loss(Component, nn.Module, kind="loss"):
     class Config(Component.Config):
         weight: float = Field(1.0, ge=0)
         """Factor of this loss in the total."""
+
+        def check_batch(self, images: int, clusters: int) -> list[Problem]:
+            """Problems of batches of so many images with so many clusters."""
+            return []
 
     config: Config
 
