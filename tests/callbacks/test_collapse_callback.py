@@ -5,7 +5,7 @@ import json
 import pytest
 
 import imcswav
-from imcswav import api, checkpoint
+from imcswav import api, checkpoint, console
 from imcswav.build import build_run
 from imcswav.losses.imc import IMC
 from imcswav.recipe.files import load_recipe
@@ -38,6 +38,8 @@ def test_the_training_ends_with_the_epoch_in_which_clusters_die(recipe, tmp_path
     told = done.summary["stopped"]
     assert told.startswith("Stopped after epoch 2 of 3, for clusters die: imc/effective_clusters is 1.2, less than 0.5")
     assert told in capsys.readouterr().err
+    console.finished(done)
+    assert told in " ".join(capsys.readouterr().out.split())
     assert (done.summary["epochs"], done.summary["steps"]) == (2, 2 * STEPS)
     assert checkpoint.load_latest(done.path / "checkpoints")["step"] == 2 * STEPS
     assert imcswav.load(done.path).clusters == 3
