@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +23,7 @@ from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
 from imcswav.seeding import mix
+from imcswav.start import find_start
 from imcswav.trainer import Trainer
 
 INIT = 0
@@ -44,9 +46,13 @@ def build_run(
     if data.streamed:  # resumed where memory suffices, the images would have another mean
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     torch.manual_seed(mix(recipe.seed, INIT))
-    learner: Learner = recipe.learner.build(facts=data.facts, clusters=recipe.clusters)
+    settings = recipe.learner
+    assert isinstance(settings, Learner.Config)
+    settings = settings if recipe.init is None else settings.restored()
+    learner: Learner = settings.build(facts=data.facts, clusters=recipe.clusters)
+    origin = start_learner(recipe, learner, problems)
     engine = build_engine(recipe, learner, device)
-    trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out))
+    trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out, origin))
     return trainer, [*problems, *note_skipped(trainer)]
 
 
@@ -67,6 +73,18 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     trainer.restore(state)
     run.note_environment(recipe)
     return trainer
+
+
+def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> dict[str, Any]:
+    """Load the finished run that the recipe starts from, if any; gives what ``environment.json`` says of the origin.
+
+    What starts anew is added to ``problems`` unless the checks told it already; raises RecipeError, RunError.
+    """
+    if recipe.init is None:
+        return {}
+    start = find_start(recipe.init.run, learner)
+    problems += [problem for problem in raise_errors(recipe.name, start.problems()) if problem not in problems]
+    return {"init": start.load(learner)}
 
 
 def assemble(recipe: Recipe, engine: Engine, data: Data, run: RunFolder) -> Trainer:

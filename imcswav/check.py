@@ -8,6 +8,7 @@ from imcswav.learners import Learner, RecipeFacts
 from imcswav.protocol import ONE_SPLIT, ONE_SPLIT_REMEDY, training_facts
 from imcswav.recipe import Recipe
 from imcswav.schedules import Schedule
+from imcswav.start import check_start
 
 
 def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem]:
@@ -34,7 +35,7 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
         clusterer=recipe.clusterer is not None,
     )
     assert isinstance(recipe.learner, Learner.Config)
-    return problems + recipe.learner.check_recipe(known)
+    return problems + recipe.learner.check_recipe(known) + check_start(recipe, facts)
 
 
 def check_data(recipe: Recipe, data: Data) -> list[Problem]:

@@ -64,6 +64,8 @@ def finished(result: RunResult, before: bool = False) -> None:
         "bn_statistics",
     )
     out.print("  ".join(f"{name} {summary[name]}" for name in facts))
+    if summary.get("stopped"):
+        out.print(summary["stopped"])
     if "protocol" in summary:  # a run of an earlier version has none
         out.print(f"Protocol: {summary['protocol']}; {_images(summary)}")
     out.print(f"Run folder: {result.path}", soft_wrap=True)

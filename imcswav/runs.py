@@ -30,8 +30,8 @@ REFERENCE = ("acc_bn_test", *BASELINES)
 """Figures of every summary, whatever the recipe's metrics."""
 FACTS = (
     "recipe", "metrics", "clusters", "clusters_used", "epochs", "steps", "skipped", "seconds", "cpu_seconds",
-    "images_per_second", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on", "data",
-    "device", "precision", "run", "signals",
+    "images_per_second", "stopped", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on",
+    "data", "device", "precision", "run", "signals",
 )  # fmt: skip
 """What else a summary says; the recipe's metrics stand beside it, so none may have such a name."""
 
@@ -43,8 +43,10 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, recipe: Recipe, out: str | Path | None = None) -> RunFolder:
-        """Make the folder and write ``recipe.toml`` and ``environment.json``.
+    def create(
+        cls, recipe: Recipe, out: str | Path | None = None, origin: Mapping[str, Any] | None = None
+    ) -> RunFolder:
+        """Make the folder and write ``recipe.toml`` and ``environment.json``; ``origin`` goes into the latter.
 
         Raises RunError when ``out`` exists and isn't empty, or can't be written; PluginError for a metric whose name
         the summary needs.
@@ -57,7 +59,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
             run.write_text("recipe.toml", dump_recipe(recipe))
-            run.write_json("environment.json", environment(recipe.seed))
+            run.write_json("environment.json", environment(recipe.seed) | dict(origin or {}))
         except OSError as error:
             raise RunError(
                 f"The run folder {path} can't be written: {error.strerror or error}; give another --out."

@@ -57,20 +57,38 @@ class Trainer:
         self.seconds = self.cpu_seconds = 0.0
         self.interrupted = False
         self.logged: dict[str, float] = {}
+        self.stopped: str | None = None
+        """Why the training ended before its last epoch, in a sentence."""
         self.checkpoints = checkpoint.CheckpointWriter(run.checkpoints, engine.device)
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
 
     def fit(self) -> None:
-        """Train to the end; Ctrl-C finishes the step, saves, and raises KeyboardInterrupt."""
+        """Train to the end, or to that of the epoch in which ``stop`` was called.
+
+        Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
+        """
         self.call("start")
         if self.data.note:
             self.call("note", self.data.note)
         with self._finish_step_on_interrupt(), self.checkpoints:
-            while self.epoch < self.epochs:
+            while not self.ended:
                 self._train_epoch()
                 self.epoch += 1
                 self.call("end_epoch")
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch follows the finished ones."""
+        return self.epoch >= self.epochs or self.stopped is not None
+
+    def stop(self, reason: str) -> None:
+        """Make the epoch under way the last, for a reason in a sentence, which the summary tells; for ``log`` hooks.
+
+        Checkpoints know it, so that a run cut off before its summary isn't trained on when it is resumed.
+        """
+        self.stopped = reason
+        self.call("note", reason)
 
     def _train_epoch(self) -> None:
         self.learner.train()
@@ -191,6 +209,7 @@ class Trainer:
             "data": self.digest,
             "step": self.step,
             "epoch": self.epoch,
+            "stopped": self.stopped,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "logged": self.logged,
@@ -216,5 +235,6 @@ class Trainer:
             raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
         checkpoint.restore_generators(state["generators"], self.device)
         self.step, self.epoch = state["step"], state["epoch"]
+        self.stopped = state.get("stopped")  # a checkpoint of an earlier version has none
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.logged = state.get("logged", {})  # a version before kept none

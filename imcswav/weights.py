@@ -32,12 +32,18 @@ def read_weights(path: Path, inside: str) -> dict[str, Tensor]:
     return state
 
 
+def weights_file(path: Path) -> Path:
+    """The file itself, or that of a run folder's model; it may be missing."""
+    if not path.is_dir():
+        return path
+    places = (path / "model" / "weights.safetensors", path / "weights.safetensors")
+    return next((place for place in places if place.is_file()), places[0])
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     from timm.models import load_state_dict
 
-    if path.is_dir():
-        places = (path / "model" / "weights.safetensors", path / "weights.safetensors")
-        path = next((place for place in places if place.is_file()), places[0])
+    path = weights_file(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     state = load_state_dict(str(path), weights_only=True)

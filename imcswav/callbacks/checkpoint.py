@@ -24,7 +24,7 @@ class Checkpoint(Callback, name="checkpoint"):
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Save when due."""
-        if trainer.epoch % self.config.every == 0 or trainer.epoch == trainer.epochs:
+        if trainer.epoch % self.config.every == 0 or trainer.ended:
             trainer.save()
 
     def interrupt(self, trainer: Trainer) -> None:

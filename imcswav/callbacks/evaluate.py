@@ -26,7 +26,7 @@ class Evaluate(Callback, name="evaluate"):
         """Evaluate when due."""
         from imcswav.evaluate import evaluation_model, scores
 
-        due = trainer.epoch % self.config.every == 0 and trainer.epoch < trainer.epochs
+        due = trainer.epoch % self.config.every == 0 and not trainer.ended
         if not due or (trainer.data.test or trainer.data.train).labels is None:
             return
         with evaluation_model(trainer) as model:

@@ -35,7 +35,9 @@ def list_components(
 
 
 def show(
-    kind: Annotated[str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation, expected.")],
+    kind: Annotated[
+        str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation, init, expected.")
+    ],
     name: Annotated[str | None, typer.Argument(help="The component's name; left out: all of the kind.")] = None,
 ) -> None:
     """Every setting of a component: type, default, range, meaning; its source; its package."""

@@ -105,6 +105,13 @@ class Learner(Component, nn.Module, kind="learner"):
         found = {} if backbone is None else backbone.depths()
         return {f"backbone.{name}": depth for name, depth in found.items()}
 
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """What can start from a finished run: each part by name, and the names of what it takes there, the best first.
+
+        A part is taken as a whole or not at all.
+        """
+        return {name: (name,) for name, part in self.named_children() if part.state_dict()}
+
     def prefers_channels_last(self, compiled: bool) -> bool:
         """What the recipe's ``channels_last = "auto"`` means for this network; ``compiled``: as training will be."""
         return True

@@ -229,6 +229,15 @@ class MultiView(Learner, name="multiview"):
         found = self.add_losses(late, banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
 
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The backbone, each head, and the teacher's copies: from the run's teacher, else from what they copy."""
+        online = ["backbone", *(f"heads.{name}" for name in self.heads)]
+        found: dict[str, tuple[str, ...]] = {name: (name,) for name in online}
+        if self.teacher is not None:
+            copied = ["backbone", *(f"heads.{name}" for name in self.teacher.heads)]
+            found |= {f"{BRANCH}.{name}": (f"{BRANCH}.{name}", name) for name in copied}
+        return found
+
     def prefers_channels_last(self, compiled: bool) -> bool:
         """Batch norm per view, unless it is compiled, needs the channels of an image side by side in memory."""
         return compiled or not any(isinstance(layer, PerView) for layer in self.backbone.modules())

@@ -7,6 +7,7 @@ validation and back to the top level when the recipe is written.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -80,6 +81,19 @@ class EvaluationSettings(Settings):
     """Whether a finished run's summary says what can be known of its clusters without labels (``signals``)."""
 
 
+class InitSettings(Settings):
+    """A second stage: the network starts from a finished run's model, every part of it that fits by name and shape.
+
+    A teacher takes the run's own where its model has one, else the trained network's weights. Buffers of losses, the
+    optimiser and the schedule start anew, and so does a head that the run has not; the backbone has to fit. A
+    backbone's own ``weights`` and ``pretrained`` then aren't loaded. ``environment.json`` names the run and the SHA-256
+    of its weights.
+    """
+
+    run: Path
+    """Folder of the finished run."""
+
+
 class Expected(Settings):
     """Figures that others, or an earlier version, got with a recipe: what `imcswav reproduce` compares with.
 
@@ -142,6 +156,8 @@ class Recipe(Settings):
     """Where the images come from."""
     learner: Annotated[Component.Config, Part("learner")] = DEFAULT_LEARNER  # type: ignore[assignment]
     """The network and its training step. Its settings may stand at the top level."""
+    init: InitSettings | None = None
+    """The finished run that the network starts from; unset: as its parts are initialised."""
     optimizer: Annotated[Component.Config, Part("optimizer")]
     """Moves the weights."""
     schedule: Annotated[Component.Config, Part("schedule")] = "constant"  # type: ignore[assignment]
@@ -180,6 +196,8 @@ class Recipe(Settings):
     def resolved(self) -> Self:
         """The recipe with absolute paths to its data and its starting weights."""
         parts = {"data": self.data.resolved(), "learner": self.learner.resolved()}  # type: ignore[attr-defined]
+        if self.init is not None:
+            parts["init"] = InitSettings(run=self.init.run.resolve())
         return self.model_copy(update=parts)
 
     def tables(self) -> dict[str, Any]:

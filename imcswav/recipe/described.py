@@ -16,11 +16,11 @@ from pydantic_core import PydanticUndefined
 
 from imcswav.component import Component, Settings
 from imcswav.part import Part, without_none
-from imcswav.recipe import EvaluationSettings, Expected, PredictSettings, Recipe, TrainerSettings
+from imcswav.recipe import EvaluationSettings, Expected, InitSettings, PredictSettings, Recipe, TrainerSettings
 
 TABLES: dict[str, type[Settings]] = {
     "recipe": Recipe, "trainer": TrainerSettings, "predict": PredictSettings, "evaluation": EvaluationSettings,
-    "expected": Expected,
+    "init": InitSettings, "expected": Expected,
 }  # fmt: skip
 """Tables of a recipe that no component owns."""
 

@@ -119,4 +119,5 @@ def runtime_summary(trainer: Trainer) -> dict[str, Any]:
         "seconds": round(trainer.seconds, 2),
         "cpu_seconds": round(trainer.cpu_seconds, 2),
         "images_per_second": round(images / trainer.seconds, 1) if trainer.seconds else None,
+        "stopped": trainer.stopped,
     }

@@ -11,9 +11,9 @@ from imcswav.callbacks.checkpoint import Checkpoint
 def test_every_few_epochs_and_at_the_end(every, epochs):
     saved = []
     callback = Checkpoint.create(every=every)
-    trainer = SimpleNamespace(epochs=5, epoch=0, save=lambda: saved.append(trainer.epoch))
+    trainer = SimpleNamespace(save=lambda: saved.append(trainer.epoch))
     for epoch in range(1, 6):
-        trainer.epoch = epoch
+        trainer.epoch, trainer.ended = epoch, epoch == 5
         callback.end_epoch(trainer)
     assert saved == epochs
 

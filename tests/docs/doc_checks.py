@@ -114,7 +114,7 @@ def check_toml(block, folder, world):
         return
     if "fragment" in options:
         text = f'extends = "{options["fragment"] or "digits"}"\n{text}'
-    for word in ("PHOTOS", "DIR", "RUN"):
+    for word in ("PHOTOS", "DIR", "RUN", "FIRST"):
         text = text.replace(f'"{word}"', json.dumps(world.words[word]))
     path = folder / (options.get("file") or "block.toml")
     path.parent.mkdir(exist_ok=True)

@@ -47,10 +47,12 @@ class World:
         run = self.folder / "finished"
         with cut_short(self):
             imcswav.run(recipe, out=run, warn=lambda problem: None)
+            imcswav.run("digits", out=self.folder / "digits_run", warn=lambda problem: None)
         self.words = {
             "PHOTOS": str(self.folder / "photos"), "NEW_IMAGES": str(self.folder / "photos"),
             "IMAGES": str(self.folder / "photos"), "DIR": str(self.folder / "data"), "RUN": str(run), "S": "0",
             "RECIPE": "digits", "FILE": "file.txt", "F": "file.json", "KIND": "loss", "NAME": "my_part",
+            "FIRST": str(self.folder / "digits_run"),
         }  # fmt: skip
 
     def word(self, word):

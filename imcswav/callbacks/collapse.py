@@ -1,0 +1,76 @@
+"""An early end where clusters die, told by the losses' own logs, without labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from imcswav.callbacks import Callback
+from imcswav.plugins import hookimpl
+
+if TYPE_CHECKING:
+    from imcswav.trainer import Trainer
+
+WATCHED = "/effective_clusters"
+"""End of the names of the figures that count clusters in use, such as ``imc/effective_clusters``."""
+
+
+class Collapse(Callback, name="collapse"):
+    """Ends the training after an epoch in which too few clusters were in use.
+
+    Every loss's log "<loss>/effective_clusters", the exponential of an entropy, is averaged over the epoch's steps; of
+    an epoch gone on with after Ctrl-C, over those since. The run then is evaluated and finished like any other, with
+    the checkpoint of that epoch, and its summary says why under "stopped".
+    """
+
+    class Config(Callback.Config):
+        share: float = Field(0.5, gt=0, le=1)
+        """Least effective clusters, as a share of K."""
+
+    config: Config
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._sums: dict[str, tuple[float, int]] = {}  # with the steps that they are over
+        self._logged = 0
+
+    def start(self, trainer: Trainer) -> None:
+        """Begin to count at the step that the run is at."""
+        self._sums, self._logged = {}, trainer.step
+
+    def log(self, trainer: Trainer, values: dict[str, float]) -> None:
+        """Add up the means over the steps since the last log; judge at the last of an epoch."""
+        steps = trainer.step - self._logged
+        if not steps or trainer.stopped is not None:  # scores
+            return
+        for name, value in values.items():
+            if name.endswith(WATCHED):
+                total, before = self._sums.get(name, (0.0, 0))
+                self._sums[name] = total + steps * value, before + steps
+        self._logged = trainer.step
+        if trainer.step % trainer.steps_per_epoch == 0:
+            self._judge(trainer)
+            self._sums = {}
+
+    def _judge(self, trainer: Trainer) -> None:
+        clusters = trainer.recipe.clusters
+        if not self._sums:
+            if trainer.epoch == 0:
+                trainer.call("note", f"The callback collapse sees nothing: no loss logs a figure …{WATCHED}.")
+            return
+        name, least = min(
+            ((name, total / steps) for name, (total, steps) in self._sums.items()), key=lambda pair: pair[1]
+        )
+        if least < self.config.share * clusters:
+            trainer.stop(
+                f"Stopped after epoch {trainer.epoch + 1} of {trainer.epochs}, for clusters die: "
+                f"{name} is {least:.3g}, less than {self.config.share:g} of {clusters}; "
+                f"raise the entropy weight of the loss or lower optimizer.lr, and start anew."
+            )
+
+
+@hookimpl
+def imcswav_components() -> list[type[Any]]:
+    """This module's component."""
+    return [Collapse]

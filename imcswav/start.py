@@ -1,0 +1,120 @@
+"""The start of a second stage: a finished run's weights for every part of the learner that they fit (``[init]``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imcswav.data import DataFacts
+from imcswav.errors import ImcswavError, Problem, RunError
+from imcswav.learners import Learner
+from imcswav.recipe import Recipe
+from imcswav.runs import RunFolder
+from imcswav.weights import Fit, read_weights, weights_file
+
+INSIDE = "learner."
+"""Where the learner stands among the weights of a run."""
+PLACE = "init.run"
+NEEDED = "backbone"
+"""The part without which a second stage would start from nothing."""
+REMEDY = "Take the run's own backbone, with the same settings."
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run gives a learner: tensors by the learner's own names, and the parts that start anew."""
+
+    run: Path
+    found: dict[str, Tensor]
+    parts: list[str]
+    lacking: dict[str, str]
+    """With the reason."""
+
+    def problems(self) -> list[Problem]:
+        """An error when the backbone or nothing fits; else a warning for all that starts anew together."""
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.lacking.items():
+            reasons.setdefault(reason, []).append(name)
+        told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+        if not self.parts:
+            return [Problem(PLACE, f"nothing of the run {self.run} fits the learner: {told}.", REMEDY)]
+        if NEEDED in self.lacking:
+            return [Problem(PLACE, f"the backbone of the run {self.run} doesn't fit: {told}.", REMEDY)]
+        if not self.lacking:
+            return []
+        message = f"what the run {self.run} hasn't, or has in another shape, starts anew ({told})."
+        return [Problem(PLACE, message, severity="warning")]
+
+    def load(self, learner: Learner) -> dict[str, Any]:
+        """Put the tensors into the learner; gives what ``environment.json`` says of the origin."""
+        learner.load_state_dict(self.found, strict=False)
+        return {"run": str(self.run), "sha256": _checksum(weights_file(self.run)), "parts": self.parts}
+
+
+def find_start(run: Path, learner: Learner) -> Start:
+    """Match a finished run's weights with the parts of a learner, which may be on the meta device.
+
+    Raises RunError when the folder is no run or the run isn't finished, ImcswavError when its weights can't be read.
+    """
+    given, wanted = read_weights(finished(run).path, INSIDE), learner.state_dict()
+    found: dict[str, Tensor] = {}
+    parts: list[str] = []
+    lacking: dict[str, str] = {}
+    for part, names in learner.sources().items():
+        if not (own := _within(wanted, part)):
+            continue
+        theirs = next((tensors for name in names if (tensors := _within(given, name))), {})
+        fit = Fit.of(own, theirs)
+        if fit.complete and not fit.unknown:
+            found |= {f"{part}.{name}": theirs[name] for name in own if name in theirs}
+            parts.append(part)
+        else:
+            lacking[part] = str(fit) if theirs else "not there"
+    return Start(run, found, parts, lacking)
+
+
+def finished(run: Path) -> RunFolder:
+    """The folder of a run that came to its end; raises RunError."""
+    folder = RunFolder.open(run)
+    if not folder.finished:
+        raise RunError(f"The run {run} isn't finished; end it first: imcswav resume {run}")
+    return folder
+
+
+def check_start(recipe: Recipe, facts: DataFacts | None) -> list[Problem]:
+    """What stands against starting from the recipe's run; without facts only whether that is finished."""
+    if recipe.init is None:
+        return []
+    try:
+        run = finished(recipe.init.run.resolve()).path
+        learner = None if facts is None else _on_meta(recipe, facts)
+        return [] if learner is None else find_start(run, learner).problems()
+    except ImcswavError as error:
+        return [Problem(PLACE, str(error))]
+
+
+def _on_meta(recipe: Recipe, facts: DataFacts) -> Learner | None:
+    """The learner without memory for its weights; None where it can't be built, which is for other checks to tell."""
+    neutral = replace(facts, mean=(0.5,) * facts.channels, std=(0.25,) * facts.channels)
+    settings: Any = recipe.learner
+    try:
+        with torch.device("meta"):
+            learner: Learner = settings.restored().build(facts=neutral, clusters=recipe.clusters)
+    except Exception:  # a stranger's part may raise anything
+        return None
+    return learner
+
+
+def _within(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,78 @@
+"""The early end where clusters die: when it comes, what is left, and what is told."""
+
+import json
+
+import pytest
+
+import imcswav
+from imcswav import api, checkpoint, console
+from imcswav.build import build_run
+from imcswav.losses.imc import IMC
+from imcswav.recipe.files import load_recipe
+
+STEPS = 7  # an epoch's: 1,797 digits in batches of 256
+
+
+def use(monkeypatch, clusters):
+    """Let the loss log so many effective clusters from one step on to the next."""
+    inner, calls = IMC.forward, []
+
+    def forward(self, step):
+        value = inner(self, step)
+        calls.append(step)
+        step.logs["imc/effective_clusters"] = value.detach() * 0 + clusters(len(calls) - 1)
+        return value
+
+    monkeypatch.setattr(IMC, "forward", forward)
+
+
+@pytest.fixture
+def recipe(tiny):
+    tiny["callbacks"] |= {"collapse": {"share": 0.5}}
+    return tiny
+
+
+def test_the_training_ends_with_the_epoch_in_which_clusters_die(recipe, tmp_path, monkeypatch, capsys):
+    use(monkeypatch, lambda step: 2.5 if step < STEPS else 1.2)  # less than 1.5 of 3 in the second epoch
+    done = imcswav.run(recipe, {"callbacks.checkpoint.every": 10}, out=tmp_path / "run")
+    told = done.summary["stopped"]
+    assert told.startswith("Stopped after epoch 2 of 3, for clusters die: imc/effective_clusters is 1.2, less than 0.5")
+    assert told in capsys.readouterr().err
+    console.finished(done)
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert (done.summary["epochs"], done.summary["steps"]) == (2, 2 * STEPS)
+    assert checkpoint.load_latest(done.path / "checkpoints")["step"] == 2 * STEPS
+    assert imcswav.load(done.path).clusters == 3
+    rows = [json.loads(line) for line in (done.path / "metrics.jsonl").read_text().splitlines()]
+    assert sum("eval/acc" in row for row in rows) == 1
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 50])
+def test_the_mean_over_the_epoch_counts(recipe, tmp_path, monkeypatch, log_every):
+    use(monkeypatch, lambda step: 1.0 if step % STEPS == STEPS - 1 else 2.0)
+    whole = imcswav.run(recipe, {"trainer.log_every": log_every}, out=tmp_path / "run")
+    assert (whole.summary["stopped"], whole.summary["epochs"]) == (None, 3)
+    # a mean of 13 / 7 of 3 clusters
+    stopped = imcswav.run(
+        recipe, {"trainer.log_every": log_every, "callbacks.collapse.share": 0.63}, out=tmp_path / "other"
+    )
+    assert "is 1.86, less than 0.63 of 3" in stopped.summary["stopped"]
+    assert stopped.summary["epochs"] == 1
+
+
+def test_a_stopped_run_is_not_trained_on_when_resumed(recipe, tmp_path, monkeypatch):
+    use(monkeypatch, lambda step: 1.0)
+    trainer, _ = build_run(load_recipe(recipe), out=tmp_path / "run")
+    trainer.fit()
+    trainer.call("close")  # and the power went
+    monkeypatch.setattr("imcswav.trainer.Trainer._train_epoch", lambda self: pytest.fail("trained on"))
+    resumed = api.resume(tmp_path / "run")
+    assert resumed.summary["stopped"] == trainer.stopped
+    assert resumed.summary["epochs"] == 1
+
+
+def test_without_a_figure_to_watch_it_says_so_once(recipe, tmp_path, capsys):
+    recipe["losses"] = [{"name": "swav"}]
+    done = imcswav.run(recipe, out=tmp_path / "run")
+    assert done.summary["stopped"] is None
+    assert capsys.readouterr().err.count("The callback collapse sees nothing") == 1
