@@ -186,7 +186,8 @@ def test_a_loaded_optimiser_keeps_the_recipe_s_settings():
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "compiled", "wanted"), [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)]
+    ("batch_norm", "compiled", "wanted"),
+    [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)],
 )
 def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, wanted):
     recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm, "trainer.compile": compiled})

@@ -37,6 +37,8 @@ def check_comparable(recipe: Recipe, channels: int) -> None:
 def _difference(settings: Any, channels: int) -> str | None:
     if not isinstance(settings, MultiView.Config):
         return f"the learner is '{settings.owner.name}'"
+    if settings.teacher is not None:
+        return "there is a teacher"
     names = [loss.owner for loss in settings.losses]
     if len(set(names)) != len(names) or not set(names) <= {SwAV, IMC}:
         return "the losses are not one 'swav' and one 'imc'"
@@ -45,6 +47,8 @@ def _difference(settings: Any, channels: int) -> str | None:
             continue
         if not isinstance(loss.solver, Sinkhorn.Config) or loss.solver.prior is not None:
             return "codes don't come from an even 'sinkhorn'"
+        if loss.codes or loss.queue:
+            return "codes are made of more than the batch's own scores"
     views = settings.views
     if not isinstance(views, MultiCrop.Config) or channels != 3:
         return "the views are not 'multicrop' of colour images"

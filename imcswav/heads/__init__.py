@@ -23,8 +23,9 @@ AnyHeadName = Annotated[str | None, ReadsHead()]
 class Head(Component, nn.Module, kind="head"):
     """A head maps rows (M, in_features) to rows (M, out_features); M counts the views of all images, image-major.
 
-    Generic hooks, called by the learner with the training's ``Progress``: ``before_step`` (before forward),
-    ``before_update`` (gradients are there, the optimiser has not moved) and ``after_step``.
+    Generic hooks, called by the learner with the training's ``Progress``: ``prepare`` (before a step, outside any
+    recording), ``before_step`` (before forward), ``before_update`` (gradients are there, the optimiser has not moved)
+    and ``after_step``; and ``start_epoch``, with an ``Epoch``. Losses may have them too.
     """
 
     class Config(Component.Config):

@@ -10,7 +10,7 @@ from imcswav.component import Component
 from imcswav.errors import Problem
 from imcswav.learners import RecipeFacts
 from imcswav.learners._bank import head_settings, plan, read_heads
-from imcswav.learners._teacher import BRANCH, split
+from imcswav.learners._teacher import BRANCH, ONLINE, split
 from imcswav.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Proble
 
 
 def check_teacher(config: MultiView.Config) -> list[Problem]:
-    """A teacher has to be read, and a bank can't keep what it gives."""
+    """A teacher that assigns has to be there, it has to be read, and a bank can't keep what it gives."""
+    branch, _ = split(config.assignment)
+    if branch not in (ONLINE, BRANCH) or (branch == BRANCH and config.teacher is None):
+        return [_unknown("learner.assignment", config.assignment, list(config.heads), config.teacher is None)]
     if config.teacher is None:
         return []
     if config.bank is not None:
@@ -113,10 +116,9 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
 def check_assignment(config: MultiView.Config) -> list[Problem]:
     """Without a clusterer, a head has to assign."""
     branch, head = split(config.assignment)
-    if head in config.heads and (branch == "online" or (branch == BRANCH and config.teacher is not None)):
+    if head in config.heads:
         return []
-    if branch == BRANCH and config.teacher is None:
-        return [_unknown("learner.assignment", config.assignment, [], True)]
     message = f"there is no head '{config.assignment}' and no clusterer, so no image gets a cluster."
-    remedy = f"{did_you_mean(config.assignment, list(config.heads))} Or add a [clusterer]."
+    names = [f"{BRANCH}.{name}" if branch == BRANCH else name for name in config.heads]
+    remedy = f"{did_you_mean(config.assignment, names)} Or add a [clusterer]."
     return [Problem("learner.assignment", message, remedy, config.assignment, severity="warning")]
