@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from tiny import TAUGHT, batch, learner
+from tiny import TAUGHT, batch, images, learner
 from torch import nn
 
 from imcswav.engine import Engine
-from imcswav.learners._teacher import TeacherSettings
+from imcswav.learners import Epoch
+from imcswav.learners._teacher import TeacherSettings, split
 from imcswav.recipe import TrainerSettings
 from imcswav.schedules.constant import Constant
 from imcswav.step import Progress
@@ -172,6 +173,31 @@ def test_the_teacher_s_backbone_is_compiled_too(monkeypatch):
     saving = taught(activation_checkpointing=True)
     saving.compile_parts()
     assert list(saving._compiled) == ["views", "teacher.backbone"]
+
+
+@pytest.mark.parametrize("name", ["teacher.classifier", "classifier", "teacher.features"])
+def test_an_epoch_s_outputs_are_those_of_whole_images_in_evaluation(monkeypatch, name):
+    monkeypatch.setattr("imcswav.learners.multiview.EPOCH_BATCH", 3)
+    net = learner(**TAUGHT).train()
+    for number in range(3):
+        net(batch(), Progress(number, 0, 10, 5), number)  # running statistics come to differ
+    with torch.no_grad():
+        for parameter in net.teacher.parameters():
+            parameter.mul_(0.5)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    found = []
+    net.losses[0].start_epoch = lambda epoch: found.append((epoch.outputs(name), epoch.seed))
+    net.start_epoch(Epoch(Progress(5, 1, 10, 5), images(8), seed=3))
+    assert net.training
+    assert net.teacher.backbone.layers[1].training
+    same(net.state_dict(), before, rtol=0, atol=0)
+    branch, head = split(name)
+    backbone, heads = (net.teacher.backbone, net.teacher.heads) if branch == "teacher" else (net.backbone, net.heads)
+    rows = backbone.eval()(net.views.whole(images(8)))
+    rows = rows if head == "features" else heads.eval()[head](rows)
+    torch.testing.assert_close(found[0][0], rows.detach(), rtol=1e-5, atol=1e-6)
+    assert not found[0][0].requires_grad
+    assert found[0][1] == 3
 
 
 def test_copies_hear_the_hooks_before_forward_and_tell_their_phase():
