@@ -73,6 +73,22 @@ class Odd(Loss, name="test_odd"):
         return step["classifier"] @ torch.ones(99)
 
 
+class Prepared(Loss, name="test_prepared"):
+    """Needs the hooks before a step."""
+
+    def prepare(self, progress):
+        self.factor = progress.step + 1
+
+    def forward(self, step):
+        return step["classifier"].mean() * self.factor
+
+
+def test_parts_are_prepared_for_the_step(tiny, monkeypatch):
+    monkeypatch.setitem(registry().classes, ("loss", "test_prepared"), Prepared)
+    tiny["losses"] = [{"name": "test_prepared"}]
+    assert estimate(tiny).operations > 0
+
+
 def test_parts_that_do_not_fit_are_a_problem_of_the_recipe(tiny, monkeypatch):
     monkeypatch.setitem(registry().classes, ("loss", "test_odd"), Odd)
     tiny["losses"] = [{"name": "test_odd"}]

@@ -112,7 +112,7 @@ class MultiView(Learner, name="multiview"):
             per_view(self)
         if config.activation_checkpointing:
             recompute_blocks(self.backbone.blocks())
-        if widths.get(self.head, clusters) != clusters:
+        if self.head in self.heads and widths[self.head] != clusters:
             message = f"the head '{self.head}' assigns {widths[self.head]} clusters, not {clusters}."
             raise RecipeError(
                 "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]

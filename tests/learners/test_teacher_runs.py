@@ -83,6 +83,17 @@ def test_the_teacher_assigns(taught, tmp_path):
     assert np.array_equal(again.predict(pixels), model.predict(pixels))
 
 
+def test_a_clusterer_on_the_teacher_s_features(taught, tmp_path):
+    taught["learner"]["assignment"] = "teacher.features"
+    result = short_run(taught | {"clusterer": {"name": "kmeans", "n_init": 1}}, tmp_path / "run")
+    model = imcswav.load(result.path, "cpu")
+    pixels, _ = blobs()
+    with torch.no_grad():
+        features = model.learner.teacher.backbone(model.learner.views.whole(torch.from_numpy(pixels)[:, None]))
+    np.testing.assert_allclose(model.transform(pixels), features, rtol=1e-5, atol=1e-6)
+    assert set(model.predict(pixels)) == {0, 1}
+
+
 def test_statistics_are_estimated_anew_in_the_teacher_that_assigns(taught, tmp_path):
     taught["learner"]["assignment"] = "teacher.classifier"
     trainer, _ = build_run(load_recipe(taught, {"trainer.max_steps": 3}), out=tmp_path / "run")
