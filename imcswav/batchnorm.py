@@ -202,7 +202,7 @@ def reestimate(
             layer.eval()
             layer.momentum = momentum
             # layers that ``embed`` doesn't pass, as those of a network that doesn't assign; told on the device
-            unused = layer.num_batches_tracked == 0
+            unused = layer.get_buffer("num_batches_tracked").eq(0)
             for name, value in statistics.items():
                 found = getattr(layer, name)
                 found.copy_(value.where(unused, found))

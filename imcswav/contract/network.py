@@ -25,7 +25,7 @@ from imcswav.contract.rules import (
     require,
     takes_hooks,
 )
-from imcswav.heads import ReadsHead
+from imcswav.heads import named_heads
 from imcswav.step import Output, Step
 
 HALF_DOUBLE = {torch.float32: torch.float32, torch.bfloat16: torch.float32, torch.float64: torch.float64}
@@ -37,9 +37,8 @@ def synthetic_step(config: Any, dtype: torch.dtype = torch.float32) -> Step:
     All need gradients. Other heads that the settings name have an output like the classifier's.
     """
     shapes = {"features": WIDTH, "projection": WIDTH, "prototypes": PROTOTYPES, "classifier": CLUSTERS}
-    for name, setting in type(config).model_fields.items():
-        if any(isinstance(mark, ReadsHead) for mark in setting.metadata):
-            shapes.setdefault(getattr(config, name), CLUSTERS)
+    for name in named_heads(config).values():
+        shapes.setdefault(name, CLUSTERS)
     step = Step(global_views=GLOBAL, progress=PROGRESS)
     for seed, (name, width) in enumerate(shapes.items()):
         x = draw(VIEWS, IMAGES, width, seed=seed)

@@ -20,6 +20,13 @@ HeadName = Annotated[str, ReadsHead()]
 AnyHeadName = Annotated[str | None, ReadsHead()]
 
 
+def named_heads(part: Component.Config) -> dict[str, str]:
+    """The heads that a part's settings name, by setting; those of the teacher as "teacher.<head>"."""
+    fields = type(part).model_fields.items()
+    marked = [name for name, field in fields if any(isinstance(mark, ReadsHead) for mark in field.metadata)]
+    return {name: head for name in marked if (head := getattr(part, name)) is not None}
+
+
 class Head(Component, nn.Module, kind="head"):
     """A head maps rows (M, in_features) to rows (M, out_features); M counts the views of all images, image-major.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from imcswav.component import Component
 from imcswav.errors import Problem
+from imcswav.heads import named_heads
 from imcswav.learners import RecipeFacts
-from imcswav.learners._bank import head_settings, plan, read_heads
+from imcswav.learners._bank import plan
 from imcswav.learners._teacher import BRANCH, ONLINE, split
 from imcswav.plugins import did_you_mean
 
@@ -73,7 +74,7 @@ def check_teacher(config: MultiView.Config) -> list[Problem]:
     if config.bank is not None:
         message = "a teacher and a bank can't go together."
         return [Problem("learner.teacher", message, "Leave one of them out.")]
-    if not any(split(name)[0] == BRANCH for name in (*read_heads(config.losses), config.assignment)):
+    if not any(split(name)[0] == BRANCH for name in config.read()):
         message = "no loss reads the teacher and it assigns nothing, so it is computed for nothing."
         remedy = 'Name one of its outputs, such as codes = "teacher.prototypes", or leave it out.'
         return [Problem("learner.teacher", message, remedy, severity="warning")]
@@ -84,9 +85,8 @@ def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
     parts |= {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
     for place, part in parts.items():
-        for setting in head_settings(part):
-            if (name := getattr(part, setting)) is not None:
-                yield f"{place}.{setting}", name
+        for setting, name in named_heads(part).items():
+            yield f"{place}.{setting}", name
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:

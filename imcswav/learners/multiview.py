@@ -15,9 +15,9 @@ from imcswav.backbones import Backbone
 from imcswav.batchnorm import PerView, evaluating, per_view, views_in_batch
 from imcswav.data import Batch, DataFacts, Images
 from imcswav.errors import PluginError, Problem, RecipeError
-from imcswav.heads import Head
+from imcswav.heads import Head, named_heads
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
-from imcswav.learners._bank import Bank, BankSettings, plan, read_heads
+from imcswav.learners._bank import Bank, BankSettings, plan
 from imcswav.learners._heads import path, run_heads, sorted_heads
 from imcswav.learners._multiview_checks import check_bank, check_multiview, check_teacher
 from imcswav.learners._teacher import BRANCH, ONLINE, Teacher, TeacherSettings, split
@@ -80,9 +80,13 @@ class MultiView(Learner, name="multiview"):
             """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
             return sorted_heads(self.heads)
 
+        def read(self) -> list[str]:
+            """The heads that losses read, and the one that assigns."""
+            return [*(name for loss in self.losses for name in named_heads(loss).values()), self.assignment]
+
         def taught(self) -> list[str]:
             """The heads that the teacher needs a copy of, in the order they run."""
-            read = [split(name) for name in (*read_heads(self.losses), self.assignment)]
+            read = [split(name) for name in self.read()]
             wanted = {name for branch, head in read if branch == BRANCH for name in path(self.heads, head)}
             return [name for name in self.order() if name in wanted]
 

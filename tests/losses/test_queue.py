@@ -144,7 +144,8 @@ def test_rows_not_filled_yet_are_not_used() -> None:
 def test_a_loaded_queue_goes_on_where_it_was(before: int) -> None:
     whole, _, full = filled(6, [4] * 5)
     saved, _, _ = filled(6, [4] * before)
-    other, _, _ = filled(6, [4, 4])  # what it had counted itself is forgotten
+    other = Queue(6)
+    other.prepare(Progress(5, 0, 9, 9))  # what it has counted itself is forgotten
     other.load_state_dict(saved.state_dict())
     for number in range(before, 5):
         other.prepare(Progress(number, 0, 9, 9))
