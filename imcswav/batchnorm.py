@@ -176,6 +176,7 @@ def reestimate(
     ``embed`` gets each batch whole and must not cut it up. Without batch norm nothing is done.
     """
     layers = [layer for layer in _layers(module) if layer.track_running_stats]
+    before = [_statistics(layer) for layer in layers]
     if mode == "running" or not layers or len(images) < 2:
         return
     generator = torch.Generator().manual_seed(seed)
@@ -197,9 +198,14 @@ def reestimate(
                     layer.momentum = 1 / number  # the plain mean; None gives it too, but reads a count off the device
             embed(images[index])
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum, statistics in zip(layers, momenta, before, strict=True):
             layer.eval()
             layer.momentum = momentum
+            # layers that ``embed`` doesn't pass, as those of a network that doesn't assign; told on the device
+            unused = layer.get_buffer("num_batches_tracked").eq(0)
+            for name, value in statistics.items():
+                found = getattr(layer, name)
+                found.copy_(value.where(unused, found))
 
 
 def _layers(module: nn.Module) -> list[_BatchNorm]:

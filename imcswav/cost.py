@@ -25,7 +25,8 @@ COPIES = 4
 class Cost:
     """``operations``: floating-point operations an image of one training step, forward and backward.
 
-    ``memory`` in bytes: weights with their optimiser state, what backward keeps of a batch in float32, and the images.
+    ``memory`` in bytes: weights with their optimiser state, what else is held (a teacher, a queue), what backward keeps
+    of a batch in float32, and the images.
     """
 
     parameters: int
@@ -50,10 +51,11 @@ def estimate(recipe: Recipe) -> Cost:
     recipe.optimizer.build().groups(learner.trainable(), learner.depths())
     operations, saved = _dry_step(recipe, learner, facts)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
+    held = sum(t.nbytes for t in (*learner.parameters(), *learner.buffers()) if not t.requires_grad)
     images, settings = facts.images or 0, recipe.trainer
     per_epoch = images // settings.batch_size
     pixels = images * facts.channels * facts.size**2
-    memory = COPIES * 4 * parameters + saved * settings.batch_size / SAMPLE + pixels
+    memory = COPIES * 4 * parameters + held + saved * settings.batch_size / SAMPLE + pixels
     return Cost(parameters, operations / SAMPLE, images, per_epoch, settings.steps(images), int(memory))
 
 
@@ -70,6 +72,7 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
     batch = Batch(torch.randint(0, 256, shape, dtype=torch.uint8), index, dict.fromkeys(facts.subsets, index))
     progress = Progress(0, 0, 1, 1)
     try:
+        learner.prepare(progress)
         learner.before_step(progress)
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             learner(batch, progress, recipe.seed)["loss"].backward()

@@ -10,7 +10,6 @@ Shape legend, used at the end of tensor names throughout the library:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +48,7 @@ class Step:
     progress: Progress | None = None
     index: Tensor | None = None
     """Places (B,) of the batch's images among all training images, int64."""
-    heads: Mapping[str, nn.Module] = field(default_factory=dict)
+    heads: dict[str, nn.Module] = field(default_factory=dict)
     """The heads behind the outputs, by ``branch.head``: rows of other images can be scored by them."""
     reports: dict[str, Tensor] = field(default_factory=dict)
     """What the loss at hand was for each copy of a head (E,), by the head's name; no gradient."""

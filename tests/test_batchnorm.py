@@ -134,6 +134,17 @@ def test_train_mode_is_the_mean_over_batches_from_scratch(monkeypatch):
     assert layer.momentum == 0.1
 
 
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_layers_that_no_image_passes_keep_their_statistics(mode):
+    layer, images = single_layer()
+    net = nn.ModuleList([layer, single_layer()[0]])
+    before = {name: value.clone() for name, value in net[1].state_dict().items()}
+    reestimate(net, images, layer, mode=mode, batch_size=10, seed=4)
+    assert net[0].running_mean.max() < 7
+    for name, value in net[1].state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_test_mode_is_one_pass_of_momentum():
     """23 images in batches of 10: the last, smaller one moves the statistics as much as a whole one."""
     layer, images = single_layer()

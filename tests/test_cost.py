@@ -32,6 +32,20 @@ def test_operations_of_a_network_counted_by_hand(tiny):
     assert network <= estimate(tiny).operations <= 1.03 * network  # crops and codes are products too, but few
 
 
+def test_a_teacher_costs_a_forward_pass_of_the_global_crops_and_its_weights(tiny):
+    crops = [{"count": 2, "size": 8, "scale": [0.5, 1.0]}]
+    tiny["views"]["crops"], tiny["backbone"]["widths"], tiny["backbone"]["strides"] = crops, [8], [1]
+    tiny["losses"] = [{"name": "swav"}]
+    alone = estimate(tiny)
+    tiny["losses"] = [{"name": "swav", "codes": "teacher.prototypes", "queue": 100}]
+    taught = estimate(tiny | {"learner": {"teacher": {}}})
+    first, others, heads = 64 * 9 * 4, 64 * 9 * (4 * 8 + 8 * 8), 8 * 8 + 8 * 8 + 8 * 12
+    assert taught.operations - alone.operations == pytest.approx(2 * 2 * (first + others + heads), rel=0.2)
+    assert taught.parameters == alone.parameters
+    held = 4 * (taught.parameters - 8 * 8 - 8 - 8 - 8 - 8 * 3 - 3) + 4 * 2 * 100 * 8  # no classifier; a queue of 100
+    assert taught.memory - alone.memory == pytest.approx(held, rel=0.05)
+
+
 def test_memory_grows_with_the_batch_and_images(tiny):
     small, large = estimate(tiny), estimate(tiny, **{"trainer.batch_size": 512})
     fixed = cost.COPIES * 4 * small.parameters + 1797 * 64
@@ -57,6 +71,22 @@ class Odd(Loss, name="test_odd"):
 
     def forward(self, step):
         return step["classifier"] @ torch.ones(99)
+
+
+class Prepared(Loss, name="test_prepared"):
+    """Needs the hooks before a step."""
+
+    def prepare(self, progress):
+        self.factor = progress.step + 1
+
+    def forward(self, step):
+        return step["classifier"].mean() * self.factor
+
+
+def test_parts_are_prepared_for_the_step(tiny, monkeypatch):
+    monkeypatch.setitem(registry().classes, ("loss", "test_prepared"), Prepared)
+    tiny["losses"] = [{"name": "test_prepared"}]
+    assert estimate(tiny).operations > 0
 
 
 def test_parts_that_do_not_fit_are_a_problem_of_the_recipe(tiny, monkeypatch):

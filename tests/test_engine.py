@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from tiny import SETTINGS, batch, images, learner
+from tiny import SETTINGS, TAUGHT, batch, images, learner
 
 from imcswav.build import build_engine, build_run
 from imcswav.data import Batch
@@ -74,6 +74,21 @@ def test_replayed_steps_equal_eager_ones_through_every_phase(copies):
     assert (len(recorder.recorded), recorder.eager) == (2, 6)
     for value, other in zip(plain.learner.state_dict().values(), replayed.learner.state_dict().values(), strict=True):
         assert torch.equal(value, other)
+
+
+def test_replayed_steps_of_a_teacher_equal_eager_ones_while_momentum_moves_and_the_queue_fills():
+    def model():
+        return learner(**TAUGHT | {"losses": [TAUGHT["losses"][0] | {"queue": 48}, *TAUGHT["losses"][1:]]})
+
+    recorder = Replayer()
+    plain, replayed = engine(model()), engine(model(), recorder)
+    assert train(plain) == train(replayed)
+    assert replayed.notes == []
+    # six steps fill the queue; three eager steps and a recording before, three and a recording after
+    assert (len(recorder.recorded), recorder.eager) == (2, 6)
+    assert plain.learner.losses[0].queue.rows.any(dim=2).all()
+    for name, value in plain.learner.state_dict().items():
+        assert torch.equal(value, replayed.learner.state_dict()[name]), name
 
 
 def test_another_shape_of_batch_is_recorded_anew():

@@ -18,7 +18,9 @@ from imcswav.build import build_run, restore_run
 from imcswav.data.array import ArrayData
 from imcswav.data.digits import Digits
 from imcswav.errors import RunError
+from imcswav.heads import HeadName
 from imcswav.learners import Embedding, Learner
+from imcswav.losses import Loss
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
 from imcswav.runs import RunFolder
@@ -163,6 +165,47 @@ def test_a_foreign_learner_trains_resumes_and_evaluates(tiny, tmp_path, monkeypa
     images = load_recipe(recipe).data.build().train.images
     assert set(result.load().predict(images)) <= {0, 1, 2}
     assert api.evaluate(result.path)["acc"] == pytest.approx(result.summary["acc"], abs=1e-6)
+
+
+class Centre(Loss, name="test_centre"):
+    """Pulls towards the mean that all images had at the epoch's start."""
+
+    class Config(Loss.Config):
+        target: HeadName = "teacher.projection"
+        """Whose mean."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("centre", torch.zeros(8))
+        self.register_buffer("begun", torch.full((3, 3), -1, dtype=torch.int64))
+
+    def start_epoch(self, epoch):
+        rows = epoch.outputs(self.config.target)
+        assert rows.shape == (len(epoch.images), 8)
+        self.centre.copy_(rows.mean(0))
+        steps = torch.tensor([epoch.progress.step, epoch.progress.steps, epoch.seed % 1000])
+        assert self.begun[epoch.progress.epoch].eq(-1).all()  # once an epoch
+        self.begun[epoch.progress.epoch] = steps
+
+    def forward(self, step):
+        return (step["projection"] - self.centre).square().mean()
+
+
+@pytest.mark.parametrize("stop", [7, 9])  # an epoch's last step, and the middle of one
+def test_an_epoch_starts_once_though_a_run_is_resumed_within(tiny, tmp_path, monkeypatch, stop):
+    monkeypatch.setitem(registry().classes, ("loss", "test_centre"), Centre)
+    tiny["losses"].append({"name": "test_centre"})
+    tiny["learner"] = {"teacher": {"momentum": 0.9}}
+    imcswav.run(tiny, out=tmp_path / "whole")
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "stopped")
+    StopAfter(trainer, stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    imcswav.resume(tmp_path / "stopped")
+    whole = weights(tmp_path / "whole")
+    assert_same(whole, weights(tmp_path / "stopped"))
+    assert whole["losses.2.begun"][:, :2].tolist() == [[0, 21], [7, 21], [14, 21]]
+    assert len(set(whole["losses.2.begun"][:, 2].tolist())) == 3  # a seed of its own for each
 
 
 def test_core_names_no_component():

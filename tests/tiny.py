@@ -74,3 +74,16 @@ def png_size(path):
         assert image.format == "PNG"
         image.load()
         return image.size
+
+
+TAUGHT = {
+    "heads": SETTINGS["heads"] | {"predictor": {"name": "mlp", "input": "projection", "hidden": [6], "width": 5}},
+    "losses": [
+        {"name": "swav", "codes": "teacher.prototypes"},
+        {"name": "imc"},
+        {"name": "byol"},
+        {"name": "wpmi", "targets": "teacher.classifier"},
+    ],
+    "teacher": {"momentum": 0.9},
+}
+"""A teacher of whom losses read prototypes, projection and a classifier with batch norm."""

@@ -39,6 +39,8 @@ def _difference(settings: Any, channels: int) -> str | None:
         return f"the learner is '{settings.owner.name}'"
     if any(head.copy_count() > 1 for head in settings.heads.values()):
         return "a head has several copies"
+    if settings.teacher is not None:
+        return "there is a teacher"
     names = [loss.owner for loss in settings.losses]
     if len(set(names)) != len(names) or not set(names) <= {SwAV, IMC}:
         return "the losses are not one 'swav' and one 'imc'"
@@ -47,6 +49,8 @@ def _difference(settings: Any, channels: int) -> str | None:
             continue
         if not isinstance(loss.solver, Sinkhorn.Config) or loss.solver.prior is not None:
             return "codes don't come from an even 'sinkhorn'"
+        if loss.codes or loss.queue:
+            return "codes are made of more than the batch's own scores"
     views = settings.views
     if not isinstance(views, MultiCrop.Config) or channels != 3:
         return "the views are not 'multicrop' of colour images"

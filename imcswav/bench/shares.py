@@ -69,11 +69,12 @@ def shares(subject: Subject, clock: Clock, steps: int) -> dict[str, float]:
 
 @contextmanager
 def _cutting(learner: Any, spans: Spans, cut: bool) -> Iterator[None]:
-    """Within, the making of crops and the backbone's forward passes leave spans."""
+    """Within, the making of crops and the backbones' forward passes leave spans."""
     if not cut:
         yield
         return
-    views, backbone = learner.views, learner.backbone
+    views, teacher = learner.views, getattr(learner, "teacher", None)
+    backbones = [learner.backbone, *([] if teacher is None else [teacher.backbone])]
     open_spans: list[Any] = []
 
     def make(*arguments: Any) -> Any:
@@ -88,7 +89,8 @@ def _cutting(learner: Any, spans: Spans, cut: bool) -> Iterator[None]:
     def end(module: nn.Module, inputs: Any, outputs: Any) -> None:
         open_spans.pop().__exit__(None, None, None)
 
-    hooks = [backbone.register_forward_pre_hook(begin), backbone.register_forward_hook(end)]
+    hooks = [one.register_forward_pre_hook(begin) for one in backbones]
+    hooks += [one.register_forward_hook(end) for one in backbones]
     learner.views = make
     try:
         yield

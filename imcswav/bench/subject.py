@@ -91,6 +91,7 @@ class Subject:
     def forward(self) -> dict[str, Tensor]:
         """The scalars of a step, eagerly; gradients of the step before are gone."""
         self.learner.zero_grad(set_to_none=True)
+        self.learner.prepare(self.progress)
         self.learner.before_step(self.progress)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.engine.precision == "bf16"):
             scalars: dict[str, Tensor] = self.learner(self.batch, self.progress, self.progress.step)

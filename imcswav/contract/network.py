@@ -25,7 +25,7 @@ from imcswav.contract.rules import (
     require,
     takes_hooks,
 )
-from imcswav.heads import ReadsHead
+from imcswav.heads import head_settings, named_heads
 from imcswav.step import Output, Step
 
 COPIES = 3
@@ -40,10 +40,8 @@ def synthetic_step(config: Any, dtype: torch.dtype = torch.float32) -> Step:
     """
     shapes = {"features": WIDTH, "projection": WIDTH, "predictor": WIDTH, "prototypes": PROTOTYPES}
     shapes |= {"classifier": CLUSTERS}
-    for name, setting in type(config).model_fields.items():
-        value = getattr(config, name)
-        if any(isinstance(mark, ReadsHead) and mark.reads(value) for mark in setting.metadata):
-            shapes.setdefault(value, shapes.get(value.rpartition(".")[2], CLUSTERS))
+    for name in named_heads(config).values():
+        shapes.setdefault(name, shapes.get(name.rpartition(".")[2], CLUSTERS))
     step = Step(global_views=GLOBAL, progress=PROGRESS)
     for seed, (name, width) in enumerate(shapes.items()):
         x = draw(VIEWS, IMAGES, width, seed=seed)
@@ -76,8 +74,7 @@ def _loss_keeps_step(config: Any, runtime: dict[str, Any]) -> None:
 
 def _loss_copies(config: Any, runtime: dict[str, Any]) -> None:
     """A loss that says it takes copies has to train each of them as if it were alone, and to report what it was."""
-    marked = [(name, mark) for name, field in type(config).model_fields.items() for mark in field.metadata]
-    names = {getattr(config, name) for name, mark in marked if isinstance(mark, ReadsHead) and mark.copies}
+    names = {getattr(config, name) for name, mark in head_settings(config).items() if mark.copies}
     if not names or "step" in runtime:
         return
     lone = [_with_heads(config, names, seed) for seed in range(COPIES)]

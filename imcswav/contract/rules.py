@@ -53,5 +53,5 @@ def finite_gradients(module: nn.Module) -> bool:
 def takes_hooks(config: Any, runtime: dict[str, Any]) -> None:
     """The hooks that a head or loss may have, called as the learner calls them."""
     part = build(config, runtime, in_features=WIDTH, clusters=CLUSTERS)
-    for name in ("before_step", "before_update", "after_step"):
+    for name in ("prepare", "before_step", "before_update", "after_step"):
         getattr(part, name, lambda progress: None)(PROGRESS)

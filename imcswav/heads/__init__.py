@@ -36,14 +36,26 @@ AnyHeadName = Annotated[str | None, ReadsHead()]
 CopiedHeadName = Annotated[str, ReadsHead(copies=True)]
 
 
+def head_settings(part: Component.Config) -> dict[str, ReadsHead]:
+    """The settings of a part that name a head, as they are set, and how they are marked."""
+    marked = [(name, mark) for name, field in type(part).model_fields.items() for mark in field.metadata]
+    return {name: mark for name, mark in marked if isinstance(mark, ReadsHead) and mark.reads(getattr(part, name))}
+
+
+def named_heads(part: Component.Config) -> dict[str, str]:
+    """The heads that a part's settings name, by setting; those of the teacher as "teacher.<head>"."""
+    return {name: getattr(part, name) for name in head_settings(part)}
+
+
 class Head(Component, nn.Module, kind="head"):
     """A head maps rows (M, in_features) to rows (M, out_features); M counts the views of all images, image-major.
 
     It may be E > 1 copies, networks of one shape that differ in their weights: rows then are (M, E, out_features), and
     outputs in a Step (V, B, E, out_features). What is trained is all of them, what assigns is the ``chosen`` one.
 
-    Generic hooks, called by the learner with the training's ``Progress``: ``before_step`` (before forward),
-    ``before_update`` (gradients are there, the optimiser has not moved) and ``after_step``.
+    Generic hooks, called by the learner with the training's ``Progress``: ``prepare`` (before a step, outside any
+    recording), ``before_step`` (before forward), ``before_update`` (gradients are there, the optimiser has not moved)
+    and ``after_step``; and ``start_epoch``, with an ``Epoch``. Losses may have them too.
     """
 
     class Config(Component.Config):

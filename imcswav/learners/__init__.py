@@ -130,9 +130,10 @@ class Learner(Component, nn.Module, kind="learner"):
         return None
 
     def start_epoch(self, epoch: Epoch) -> None:
-        """Before an epoch's first step, outside any recording; what it makes has to last in buffers.
+        """Before an epoch's first step, outside any recording.
 
-        A run resumed within an epoch doesn't come by here again.
+        What it makes has to last in buffers, filled in place: a recorded step goes on reading the same memory. A run
+        resumed within an epoch doesn't come by here again.
         """
 
     def prepare(self, progress: Progress) -> None:

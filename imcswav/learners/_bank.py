@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from imcswav.component import Component, Settings
-from imcswav.heads import Head, ReadsHead
+from imcswav.component import Settings
+from imcswav.heads import Head, named_heads
 from imcswav.learners import TrainingState
 from imcswav.learners._heads import path
 from imcswav.phases import NotRecordableError
@@ -51,21 +51,10 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
     banked = tuple(number for number, loss in enumerate(losses) if loss.owner.name in settings.losses)
     own, others = set[str](), set[str]()
     for number, loss in enumerate(losses):
-        (own if number in banked else others).update(*(path(heads, name) for name in read_heads([loss])))
+        (own if number in banked else others).update(*(path(heads, name) for name in named_heads(loss).values()))
     run = tuple(name for name in order if name in own - others)
-    read = {heads[name].input for name in run}.union(read_heads(losses[number] for number in banked))
+    read = {heads[name].input for name in run}.union(*(named_heads(losses[number]).values() for number in banked))
     return Plan(banked, run, tuple(sorted(read.difference(run))))
-
-
-def head_settings(part: Component.Config) -> dict[str, ReadsHead]:
-    """The settings of a part that name a head, as they are set, and how they are marked."""
-    marked = [(name, mark) for name, field in type(part).model_fields.items() for mark in field.metadata]
-    return {name: mark for name, mark in marked if isinstance(mark, ReadsHead) and mark.reads(getattr(part, name))}
-
-
-def read_heads(parts: Iterable[Component.Config]) -> list[str]:
-    """The heads that parts name in their settings; those of the teacher as "teacher.<head>"."""
-    return [getattr(part, setting) for part in parts for setting in head_settings(part)]
 
 
 class Bank(TrainingState):

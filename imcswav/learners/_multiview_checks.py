@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from imcswav.component import Component
 from imcswav.errors import Problem
+from imcswav.heads import head_settings, named_heads
 from imcswav.learners import RecipeFacts
-from imcswav.learners._bank import head_settings, plan, read_heads
-from imcswav.learners._teacher import BRANCH, split
+from imcswav.learners._bank import plan
+from imcswav.learners._teacher import BRANCH, ONLINE, split
 from imcswav.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -66,13 +67,16 @@ def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Proble
 
 
 def check_teacher(config: MultiView.Config) -> list[Problem]:
-    """A teacher has to be read, and a bank can't keep what it gives."""
+    """A teacher that assigns has to be there, it has to be read, and a bank can't keep what it gives."""
+    branch, _ = split(config.assignment)
+    if branch not in (ONLINE, BRANCH) or (branch == BRANCH and config.teacher is None):
+        return [_unknown("learner.assignment", config.assignment, list(config.heads), config.teacher is None)]
     if config.teacher is None:
         return []
     if config.bank is not None:
         message = "a teacher and a bank can't go together."
         return [Problem("learner.teacher", message, "Leave one of them out.")]
-    if not any(split(name)[0] == BRANCH for name in (*read_heads(config.losses), config.assignment)):
+    if not any(split(name)[0] == BRANCH for name in config.read()):
         message = "no loss reads the teacher and it assigns nothing, so it is computed for nothing."
         remedy = 'Name one of its outputs, such as codes = "teacher.prototypes", or leave it out.'
         return [Problem("learner.teacher", message, remedy, severity="warning")]
@@ -81,8 +85,8 @@ def check_teacher(config: MultiView.Config) -> list[Problem]:
 
 def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
     for place, part in _readers(config).items():
-        for setting in head_settings(part):
-            yield f"{place}.{setting}", getattr(part, setting)
+        for setting, name in named_heads(part).items():
+            yield f"{place}.{setting}", name
 
 
 def _readers(config: MultiView.Config) -> dict[str, Component.Config]:
@@ -138,10 +142,9 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
 def check_assignment(config: MultiView.Config) -> list[Problem]:
     """Without a clusterer, a head has to assign."""
     branch, head = split(config.assignment)
-    if head in config.heads and (branch == "online" or (branch == BRANCH and config.teacher is not None)):
+    if head in config.heads:
         return []
-    if branch == BRANCH and config.teacher is None:
-        return [_unknown("learner.assignment", config.assignment, [], True)]
     message = f"there is no head '{config.assignment}' and no clusterer, so no image gets a cluster."
-    remedy = f"{did_you_mean(config.assignment, list(config.heads))} Or add a [clusterer]."
+    names = [f"{BRANCH}.{name}" if branch == BRANCH else name for name in config.heads]
+    remedy = f"{did_you_mean(config.assignment, names)} Or add a [clusterer]."
     return [Problem("learner.assignment", message, remedy, config.assignment, severity="warning")]

@@ -19,7 +19,7 @@ from imcswav.learners import TrainingState
 from imcswav.phases import phase_of
 from imcswav.step import Progress
 
-BRANCH = "teacher"
+ONLINE, BRANCH = "online", "teacher"
 
 
 class TeacherSettings(Settings):
@@ -52,18 +52,22 @@ class Teacher(TrainingState):
         self.rest: Tensor
 
     def prepare(self, progress: Progress) -> None:
-        """Set the step's momentum."""
+        """Set the step's momentum, and hand the hook to the copies."""
         self.rest.fill_(1 - self.settings.at(progress))
+        self._hook("prepare", progress)
 
     def before_step(self, progress: Progress) -> None:
-        """Hand the hook to the heads that have it."""
-        for head in self.heads.values():
-            if hook := getattr(head, "before_step", None):
+        """Hand the hook to the copies; those that come after forward have to do with gradients."""
+        self._hook("before_step", progress)
+
+    def _hook(self, name: str, progress: Progress) -> None:
+        for part in (self.backbone, *self.heads.values()):
+            if hook := getattr(part, name, None):
                 hook(progress)
 
     def phase(self, progress: Progress) -> Hashable:
-        """What its heads make of the progress."""
-        return tuple(phase_of(head, progress) for head in self.heads.values())
+        """What its parts make of the progress."""
+        return tuple(phase_of(part, progress) for part in (self.backbone, *self.heads.values()))
 
     @torch.no_grad()
     def follow(self, backbone: nn.Module, heads: nn.ModuleDict) -> None:
@@ -85,4 +89,4 @@ def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
 def split(name: str) -> tuple[str, str]:
     """Branch and head of a name: "teacher.classifier", or "classifier" of the online branch."""
     branch, dot, head = name.partition(".")
-    return (branch, head) if dot else ("online", name)
+    return (branch, head) if dot else (ONLINE, name)

@@ -15,12 +15,12 @@ from imcswav.backbones import Backbone
 from imcswav.batchnorm import PerView, evaluating, per_view, views_in_batch
 from imcswav.data import Batch, DataFacts, Images
 from imcswav.errors import PluginError, Problem, RecipeError
-from imcswav.heads import Head
+from imcswav.heads import Head, named_heads
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
-from imcswav.learners._bank import Bank, BankSettings, plan, read_heads
+from imcswav.learners._bank import Bank, BankSettings, plan
 from imcswav.learners._heads import path, run_heads, sorted_heads
-from imcswav.learners._multiview_checks import check_bank, check_multiview
-from imcswav.learners._teacher import BRANCH, Teacher, TeacherSettings, split
+from imcswav.learners._multiview_checks import check_bank, check_multiview, check_teacher
+from imcswav.learners._teacher import BRANCH, ONLINE, Teacher, TeacherSettings, split
 from imcswav.losses import Loss
 from imcswav.part import Part
 from imcswav.phases import phase_of
@@ -56,7 +56,7 @@ class MultiView(Learner, name="multiview"):
         bank: BankSettings | None = None
         """Take some losses on a subset of the images only, collected over several batches."""
         teacher: TeacherSettings | None = None
-        """A moving average of the network; losses read its outputs as "teacher.<head>"."""
+        """A moving average of the network; losses read its outputs on the first group of crops as "teacher.<head>"."""
         assignment: str = "classifier"
         """The head whose largest logit is an image's cluster; without such a head a clusterer must assign.
         "teacher.classifier" assigns by the teacher, and features then are the teacher's too."""
@@ -80,9 +80,13 @@ class MultiView(Learner, name="multiview"):
             """Heads sorted so that each comes after the one it reads; raises ValueError on a cycle or a gap."""
             return sorted_heads(self.heads)
 
+        def read(self) -> list[str]:
+            """The heads that losses read, and the one that assigns."""
+            return [*(name for loss in self.losses for name in named_heads(loss).values()), self.assignment]
+
         def taught(self) -> list[str]:
             """The heads that the teacher needs a copy of, in the order they run."""
-            read = [split(name) for name in (*read_heads(self.losses), self.assignment)]
+            read = [split(name) for name in self.read()]
             wanted = {name for branch, head in read if branch == BRANCH for name in path(self.heads, head)}
             return [name for name in self.order() if name in wanted]
 
@@ -112,7 +116,7 @@ class MultiView(Learner, name="multiview"):
             per_view(self)
         if config.activation_checkpointing:
             recompute_blocks(self.backbone.blocks())
-        if widths.get(self.head, clusters) != clusters:
+        if self.head in self.heads and widths[self.head] != clusters:
             message = f"the head '{self.head}' assigns {widths[self.head]} clusters, not {clusters}."
             raise RecipeError(
                 "learner multiview", [Problem("learner.assignment", message, "Set its width to 'clusters'.")]
@@ -130,6 +134,9 @@ class MultiView(Learner, name="multiview"):
         return Bank(settings, chosen, shapes, sum(group.count for group in self.config.views.groups()))
 
     def _make_teacher(self) -> Teacher | None:
+        errors = [problem for problem in check_teacher(self.config) if problem.severity == "error"]
+        if errors:
+            raise RecipeError("learner multiview", errors)
         if self.config.teacher is None:
             return None
         heads = {name: self.heads[name] for name in self.config.taught()}
@@ -138,38 +145,32 @@ class MultiView(Learner, name="multiview"):
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
         crops = self._make_views(batch.images, seed)
-        features_BVF = torch.cat([self.encode(group) for group in crops], 1)
-        taught_BGF = None if self.teacher is None else self._encode_taught(crops[0])
-        # heads, scores, codes and information in float32, whatever the encoder: they cost little and suffer most
-        with torch.autocast(features_BVF.device.type, enabled=False):
-            step = Step(crops[0].shape[0], progress=progress, index=batch.index, heads=self._named_heads())
-            _fill(step, "online", self.score(features_BVF), features_BVF.shape[1])
-            if taught_BGF is not None:
-                _fill(step, BRANCH, self._score_taught(taught_BGF), taught_BGF.shape[1])
+        step = Step(global_views=len(crops[0]), progress=progress, index=batch.index)
+        self._run(step, ONLINE, crops)
+        if self.teacher is not None:
+            with torch.no_grad():
+                self._run(step, BRANCH, crops[:1])
+        with torch.autocast(crops[0].device.type, enabled=False):  # codes and information too, see _run
             scalars = self.add_losses(step)
             return scalars if self.bank is None else self._add_banked(scalars, step, batch)
 
-    def _named_heads(self) -> dict[str, nn.Module]:
-        taught = nn.ModuleDict() if self.teacher is None else self.teacher.heads
-        return {f"online.{name}": head for name, head in self.heads.items()} | {
-            f"{BRANCH}.{name}": head for name, head in taught.items()
-        }
+    def _run(self, step: Step, branch: str, crops: list[Tensor]) -> None:
+        """Give the step a branch's heads and their outputs for these crops."""
+        features_BVF = torch.cat([self.encode(group, branch) for group in crops], 1)
+        # heads in float32, whatever the encoder: they cost little and suffer most
+        with torch.autocast(features_BVF.device.type, enabled=False):
+            _fill(step, branch, self.score(features_BVF, branch), features_BVF.shape[1])
+        step.heads.update({f"{branch}.{name}": head for name, head in self._network(branch)[1].items()})
 
-    @torch.no_grad()
-    def _encode_taught(self, crops_GBCHW: Tensor) -> Tensor:
-        assert self.teacher is not None
-        return self.encode(crops_GBCHW, BRANCH)
+    def _network(self, branch: str) -> tuple[nn.Module, nn.ModuleDict]:
+        """Backbone and heads of a branch."""
+        owner = self.teacher if branch == BRANCH else self
+        assert owner is not None
+        return owner.backbone, owner.heads
 
-    @torch.no_grad()
-    def _score_taught(self, features_BGF: Tensor) -> dict[str, Tensor]:
-        assert self.teacher is not None
-        with views_in_batch(self.teacher.heads, features_BGF.shape[1]):
-            rows = {"features": _float32(features_BGF.flatten(0, 1))}
-            return run_heads(self.teacher.heads, rows, self.teacher.heads)
-
-    def encode(self, crops_VBCHW: Tensor, branch: str = "online") -> Tensor:
+    def encode(self, crops_VBCHW: Tensor, branch: str = ONLINE) -> Tensor:
         """Features (B, V, F) of the crops of one size."""
-        backbone = self._backbone(branch)
+        backbone, _ = self._network(branch)
         views = crops_VBCHW.shape[0]
         # image-major: batch norm per view and micro-batches then find what they need side by side
         images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
@@ -180,14 +181,13 @@ class MultiView(Learner, name="multiview"):
         features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
         return features_BVF
 
-    def score(self, features_BVF: Tensor) -> dict[str, Tensor]:
-        """Rows (B · V, ·) of every head, and the features."""
-        names = [name for name in self.order if self.bank is None or name not in self.bank.plan.run]
-        with views_in_batch(self.heads, features_BVF.shape[1]):
-            return run_heads(self.heads, {"features": _float32(features_BVF.flatten(0, 1))}, names)
-
-    def _backbone(self, branch: str) -> nn.Module:
-        return self.backbone if self.teacher is None or branch != BRANCH else self.teacher.backbone
+    def score(self, features_BVF: Tensor, branch: str = ONLINE) -> dict[str, Tensor]:
+        """Rows (B · V, ·) of every head of the branch, and the features."""
+        _, heads = self._network(branch)
+        later = () if self.bank is None else self.bank.plan.run
+        names = [name for name in self.order if name in heads and name not in later]
+        with views_in_batch(heads, features_BVF.shape[1]):
+            return run_heads(heads, {"features": _float32(features_BVF.flatten(0, 1))}, names)
 
     def add_losses(self, step: Step, banked: bool = False) -> dict[str, Tensor]:
         """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
@@ -225,7 +225,7 @@ class MultiView(Learner, name="multiview"):
             rows = {name: kept.flatten(0, 1) for name, kept in held.items()}
             run_heads(self.heads, rows, self.bank.plan.run)
         late = Step(global_views=step.global_views, progress=step.progress)
-        _fill(late, "online", rows, views)
+        _fill(late, ONLINE, rows, views)
         found = self.add_losses(late, banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
 
@@ -250,9 +250,9 @@ class MultiView(Learner, name="multiview"):
         """
         parts: dict[str, Callable[..., Any]] = {"views": self.views}
         if not self.config.activation_checkpointing:
-            parts["online.backbone"] = self.backbone
+            parts[f"{ONLINE}.backbone"] = self.backbone
         if self.teacher is not None:
-            parts["teacher.backbone"] = self.teacher.backbone
+            parts[f"{BRANCH}.backbone"] = self.teacher.backbone
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:
@@ -299,7 +299,7 @@ class MultiView(Learner, name="multiview"):
 
     def encoder(self) -> nn.Module:
         """The backbone that ``embed`` uses: the teacher's where it assigns."""
-        return self._backbone(self.branch)
+        return self._network(self.branch)[0]
 
     def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
         """Backbone features and the assignment head's probabilities, averaged over mild views."""
@@ -319,10 +319,9 @@ class MultiView(Learner, name="multiview"):
 
         Of a head with copies they are the chosen one's.
         """
-        backbone = self._backbone(branch)
+        backbone, heads = self._network(branch)
         rows = {"features": _float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
         with torch.autocast(x_NCHW.device.type, enabled=False):  # heads in float32, as in training
-            heads = self.heads if self.teacher is None or branch != BRANCH else self.teacher.heads
             run_heads(heads, rows, path(self.config.heads, head))
         if head in heads:
             last: Any = heads[head]

@@ -35,7 +35,6 @@ class Queue(TrainingState):
             self._since = progress.step, int(self.pushed)
         self.full = self._since[1] + (progress.step - self._since[0]) * self._batch >= self.size
 
-    @torch.no_grad()
     def held(self) -> Tensor | None:
         """The embeddings (G, Q, D), None until it is full."""
         return self.rows if self.full else None
@@ -47,10 +46,10 @@ class Queue(TrainingState):
         if not len(self.rows):
             self.rows = embeddings_GBD.new_zeros(views, self.size, width)
         self._batch = images
-        fitting = embeddings_GBD[:, -self.size :]
-        places = (self.pushed + torch.arange(fitting.shape[1], device=self.pushed.device)) % self.size
-        self.rows.index_copy_(1, places, fitting.to(self.rows.dtype))
+        newest = embeddings_GBD[:, -self.size :]
         self.pushed.add_(images)
+        places = (self.pushed - torch.arange(newest.shape[1], 0, -1, device=self.pushed.device)) % self.size
+        self.rows.index_copy_(1, places, newest.to(self.rows.dtype))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(f"{prefix}rows")

@@ -61,7 +61,7 @@ class SwAV(Loss, name="swav"):
         output, source = step.output(self.config.scores), step.output(self.config.codes or self.config.scores)
         # the learner's outputs are image-major in memory: this way round nothing is copied
         scores_BVP = _single(output.tensor).transpose(0, 1)
-        anchors = self._anchors(output, source, step.global_views)
+        anchors = self._anchors(step, output, source)
         images, views, _ = scores_BVP.shape
         with torch.no_grad():
             codes_GBP = self._codes(step, source, anchors)
@@ -85,22 +85,23 @@ class SwAV(Loss, name="swav"):
         if self.queue is None:
             codes_GBP = self.solver(scores_GBP)
             return codes_GBP
-        name = self.config.codes or self.config.scores
-        head, embeddings = step.head(name)
-        held_GQD = self.queue.held()
-        together = scores_GBP if held_GQD is None else torch.cat([scores_GBP, _single(head(held_GQD))], 1)
+        head, embeddings = step.head(self.config.codes or self.config.scores)
+        together = scores_GBP
+        if (held_GQD := self.queue.held()) is not None:
+            held_GQP = head(held_GQD.flatten(0, 1)).unflatten(0, held_GQD.shape[:2])
+            together = torch.cat([scores_GBP, _single(held_GQP)], 1)
         codes_GBP = self.solver(together)[:, : scores_GBP.shape[1]]
         self.queue.push(torch.stack([_single(embeddings.tensor[place]) for place in anchors]))
         return codes_GBP
 
-    def _anchors(self, output: Output, source: Output, global_views: int) -> list[int]:
+    def _anchors(self, step: Step, output: Output, source: Output) -> list[int]:
         """Places among what the codes are made of that hold global views."""
-        anchors = [place for place, view in enumerate(source.views) if view < global_views]
-        if anchors and len({*output.views, *source.views}) > 1:
+        anchors = [place for place, view in enumerate(source.views) if view < step.global_views]
+        if any(view != source.views[place] for place in anchors for view in output.views):
             return anchors
         message = (
-            f"swapped prediction needs a global view and at least one other, but '{self.config.scores}' "
-            f"saw views {list(output.views)}, of which {len(anchors)} are global."
+            f"swapped prediction needs a global view and at least one other, but '{self.config.scores}' saw views "
+            f"{list(output.views)} and codes are made of {[source.views[place] for place in anchors]}."
         )
         remedy = "Give it at least two crops, the first of them global."
         raise RecipeError("loss swav", [Problem("scores", message, remedy, self.config.scores)])

@@ -63,6 +63,8 @@ def test_a_difference_that_is_no_number_is_none():
     [
         ({"losses": ["swav", "swav"]}, "not one 'swav' and one 'imc'"),
         ({"losses": [{"name": "swav", "solver": "softmax"}]}, "even 'sinkhorn'"),
+        ({"losses": [{"name": "swav", "queue": 64}]}, "more than the batch's own scores"),
+        ({"learner.teacher.momentum": 0.9}, "there is a teacher"),
         ({"views.blur": 0.5}, "the views have blur"),
     ],
 )

@@ -9,7 +9,7 @@ from imcswav.bench.clock import Clock
 from imcswav.bench.counts import count
 from imcswav.bench.measure import count_pass, measure, memory_and_waits
 from imcswav.bench.report import markdown, sheets
-from imcswav.bench.shares import shares
+from imcswav.bench.shares import Spans, _cutting, shares
 from imcswav.bench.subject import Subject
 from imcswav.learners import Learner
 from imcswav.plugins import registry
@@ -56,6 +56,20 @@ def test_shares_add_up_to_the_step(tiny):
     assert all(seconds > 0 for seconds in found.values())
     assert not case.learner.backbone._forward_hooks
     assert case.learner.views.name == "multicrop"
+
+
+def test_a_teacher_s_forward_pass_is_the_encoder_s_time(tiny):
+    tiny["losses"] = [{"name": "swav", "codes": "teacher.prototypes", "queue": 12}]
+    case = subject(tiny, **{"learner.teacher.momentum": 0.9})
+    case.warm_up()
+    spans = Spans(Clock(CPU))
+    with _cutting(case.learner, spans, True):
+        case.forward()
+    # two sizes of crops, and the global ones once more
+    assert [name for name, _, _ in spans._found] == ["augmentation", *["encoder forward"] * 3]
+    assert not case.learner.teacher.backbone._forward_hooks
+    assert count_pass(case).waits == {}
+    assert measure(recipe(tiny, **{"learner.teacher.momentum": 0.9}), data(), CPU)["waits"] == 0
 
 
 def test_counts_on_ready_crops_leave_out_the_making_of_crops(tiny):

@@ -54,6 +54,19 @@ def test_projection_is_linear() -> None:
     torch.testing.assert_close(head(x), x @ weight.T + second.weight @ first.bias + second.bias)
 
 
+def test_noise_is_added_to_the_input_in_training_only() -> None:
+    head = MLP.create(in_features=4, clusters=3, width=5, noise=0.5).double()
+    x = torch.randn(5000, 4, dtype=torch.float64)
+    seen: list[torch.Tensor] = []
+    head.layers.register_forward_pre_hook(lambda layers, given: seen.append(given[0]))
+    head(x)
+    noise = seen[0] - x
+    assert noise.mean().item() == pytest.approx(0, abs=0.02)
+    assert noise.std().item() == pytest.approx(0.5, rel=0.02)
+    head.eval()(x)
+    assert torch.equal(seen[1], x)
+
+
 def test_output_of_length_1() -> None:
     head = MLP.create(in_features=4, clusters=3, width=5, normalize=True)
     x = torch.randn(8, 4)
