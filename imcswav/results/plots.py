@@ -54,21 +54,32 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
 
 
 def plot_curves(path: Path, metrics: Path) -> None:
-    """Losses and scores over steps, from ``metrics.jsonl``."""
+    """Losses, what else the parts log, and scores over steps, from ``metrics.jsonl``; each on a scale of its own."""
     rows = _rows(metrics)
     names = sorted({key for row in rows for key in row} - {"step", "epoch", "lr", "seconds", "images_per_second"})
-    groups = [[name for name in names if not name.startswith("eval/")], [n for n in names if n.startswith("eval/")]]
-    groups = [group for group in groups if group] or [[]]
-    figure, all_axes = _figure(6.0 * len(groups), 4.0, len(groups))
-    for group, axes in zip(groups, np.atleast_1d(all_axes), strict=True):
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_scale(name), []).append(name)
+    figure, all_axes = _figure(6.0 * max(1, len(groups)), 4.0, max(1, len(groups)))
+    for (title, group), axes in zip(sorted(groups.items()), np.atleast_1d(all_axes), strict=False):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if name in row]
             marker = "o" if len(points) < 30 else None
             axes.plot(*zip(*points, strict=True), label=name.removeprefix("eval/"), marker=marker, markersize=3)
         axes.set_xlabel("step")
+        axes.set_title(title, fontsize=9)
         if group:
             axes.legend(fontsize=8)
     _write_figure(figure, path)
+
+
+def _scale(name: str) -> str:
+    """Which numbers of a log belong together: counts of prototypes and losses differ a thousandfold."""
+    if name.startswith("eval/"):
+        return "scores"
+    if name.split("/")[0] == "loss":
+        return "losses"
+    return name.rsplit("/", 1)[-1].replace("_", " ")
 
 
 def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
