@@ -85,13 +85,13 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
     recipe, data, learner = trainer.recipe, trainer.data.readable(), trainer.learner
     model = Model(
         learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views,
-        precision=recipe.trainer.precision,
+        flip=recipe.predict.flip, precision=recipe.trainer.precision,
     )  # fmt: skip
     mode = bn_statistics or recipe.predict.bn_statistics
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
         reestimate(
-            learner, source.images, model.embed_batch, mode=mode,
+            learner, source.images, model.embed_upright, mode=mode,
             batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
         )  # fmt: skip
         yield model

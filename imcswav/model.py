@@ -41,10 +41,12 @@ class Model:
         facts: DataFacts,
         clusters: int,
         views: int = 1,
+        flip: bool = False,
         clusterer: Clusterer | None = None,
         precision: str = "auto",
     ) -> None:
-        self.learner, self.facts, self.clusters, self.views = learner, facts, clusters, views
+        self.learner, self.facts, self.clusters = learner, facts, clusters
+        self.views, self.flip = views, flip
         self.clusterer, self.precision = clusterer, precision
 
     def __repr__(self) -> str:
@@ -83,10 +85,24 @@ class Model:
 
     @torch.no_grad()
     def embed_batch(self, images_BCHW: Tensor) -> Embedding:
-        """Features and probabilities of one batch: under bf16 autocast on a GPU that has it, else in float32.
+        """Features and probabilities of one batch, averaged over the mirror images too where ``flip`` says so.
 
-        ``precision`` "fp32" (the recipe's) means float32 everywhere.
+        Under bf16 autocast on a GPU that has it, else in float32; ``precision`` "fp32" (the recipe's) means float32
+        everywhere.
         """
+        found = self.embed_upright(images_BCHW)
+        if not self.flip:
+            return found
+        mirrored = self.embed_upright(images_BCHW.flip(-1))
+        known = found.probabilities is not None and mirrored.probabilities is not None
+        return Embedding(
+            (found.features + mirrored.features) / 2,
+            (found.probabilities + mirrored.probabilities) / 2 if known else None,
+        )
+
+    @torch.no_grad()
+    def embed_upright(self, images_BCHW: Tensor) -> Embedding:
+        """The same of the images as they are."""
         device = next(self.learner.parameters()).device
         half = self.precision != "fp32" and resolve_precision("auto", device) == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -112,6 +128,7 @@ class Model:
             "format": FORMAT,
             "clusters": self.clusters,
             "views": self.views,
+            "flip": self.flip,
             "precision": self.precision,
             "facts": dataclasses.asdict(self.facts),
             "learner": dump_part(self.learner.config),
@@ -171,6 +188,7 @@ class Model:
             facts=facts,
             clusters=config["clusters"],
             views=config["views"],
+            flip=config.get("flip", False),
             clusterer=clusterer,
             precision=config.get("precision", "auto"),
         )

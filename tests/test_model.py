@@ -35,6 +35,17 @@ def test_saved_and_loaded_gives_identical_probabilities(model, tmp_path):
     ]
 
 
+def test_flip_averages_over_the_mirror_image(model, tmp_path):
+    plain = [model.predict_proba(batch) for batch in (images(), images().flip(-1))]
+    features = [model.transform(batch) for batch in (images(), images().flip(-1))]
+    assert not np.allclose(*plain)
+    model.flip = True
+    assert np.allclose(model.predict_proba(images()), np.mean(plain, 0), atol=1e-6)
+    assert np.allclose(model.transform(images()), np.mean(features, 0), atol=1e-6)
+    model.save(tmp_path / "model")
+    assert np.array_equal(Model.load(tmp_path / "model").predict_proba(images()), model.predict_proba(images()))
+
+
 def test_shapes_and_dtypes(model):
     probabilities, features = model.predict_proba(images()), model.transform(images())
     assert (probabilities.shape, probabilities.dtype) == ((8, 3), np.float32)

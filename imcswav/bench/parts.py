@@ -36,14 +36,14 @@ def evaluation(recipe: Recipe, data: Data, device: torch.device) -> list[dict[st
     learner = subject.learner
     model = Model(
         learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views,
-        precision=recipe.trainer.precision,
+        flip=recipe.predict.flip, precision=recipe.trainer.precision,
     )  # fmt: skip
     images = data.train.images
     chosen = images[torch.arange(EVALUATED, device=images.device) % len(images)].to(device)
 
     def statistics() -> None:
         mode, size = recipe.predict.bn_statistics, recipe.trainer.batch_size
-        reestimate(learner, chosen, model.embed_batch, mode=mode, batch_size=size, seed=recipe.seed)
+        reestimate(learner, chosen, model.embed_upright, mode=mode, batch_size=size, seed=recipe.seed)
 
     def assign() -> None:
         embedding = model.embed(chosen)

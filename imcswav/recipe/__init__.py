@@ -60,6 +60,8 @@ class PredictSettings(Settings):
 
     views: int = Field(1, ge=1, le=64)
     """1 assigns the whole image; more averages over that many mild crops, the same for every image."""
+    flip: bool = False
+    """Average over each image and its mirror image, for twice the work; not where left and right matter."""
     bn_statistics: Literal["train", "test", "running"] = "train"
     """Batch-norm statistics at evaluation: re-estimated on training images as prediction sees them (at most
     10,000, not augmented); on the images that are scored, as the released IMC-SwAV program does; or as training
