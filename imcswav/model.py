@@ -94,11 +94,10 @@ class Model:
         if not self.flip:
             return found
         mirrored = self.embed_upright(images_BCHW.flip(-1))
-        known = found.probabilities is not None and mirrored.probabilities is not None
-        return Embedding(
-            (found.features + mirrored.features) / 2,
-            (found.probabilities + mirrored.probabilities) / 2 if known else None,
-        )
+        features = (found.features + mirrored.features) / 2
+        if found.probabilities is None or mirrored.probabilities is None:
+            return Embedding(features, None)
+        return Embedding(features, (found.probabilities + mirrored.probabilities) / 2)
 
     @torch.no_grad()
     def embed_upright(self, images_BCHW: Tensor) -> Embedding:
