@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -60,6 +61,17 @@ class MultiView(Learner, name="multiview"):
         assignment: str = "classifier"
         """The head whose largest logit is an image's cluster; without such a head a clusterer must assign.
         "teacher.classifier" assigns by the teacher, and features then are the teacher's too."""
+
+        @field_validator("heads", mode="before")
+        @classmethod
+        def _misspelt(cls, heads: Any) -> Any:
+            """Settings for a head that isn't there are more likely meant for one that is."""
+            tables = heads if isinstance(heads, dict) else {}
+            named = [key for key, table in tables.items() if not isinstance(table, dict) or "name" in table]
+            for key in tables.keys() - set(named):
+                if close := difflib.get_close_matches(str(key), named, n=1):
+                    raise ValueError(f"there is no head '{key}': write '{close[0]}', or give a new head a name")
+            return heads
 
         @field_validator("heads")
         @classmethod

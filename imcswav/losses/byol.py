@@ -33,7 +33,7 @@ class BYOL(Loss, name="byol"):
     config: Config
 
     def forward(self, step: Step) -> Tensor:
-        """The scalar loss; raises RecipeError when no view can predict another one's target."""
+        """The scalar loss; raises RecipeError when no view can predict another one's target, or widths differ."""
         predictions, targets = step.output(self.config.predictions), step.output(self.config.targets)
         pairs = [
             (v, g)
@@ -49,10 +49,17 @@ class BYOL(Loss, name="byol"):
             )
             remedy = "Give it at least two global crops."
             raise RecipeError("loss byol", [Problem("targets", message, remedy, self.config.targets)])
+        self._check_widths(predictions.tensor.shape[-1], targets.tensor.shape[-1])
         p_VBD, z_GBD = (_unit(output.tensor) for output in (predictions, targets))
         cosines = torch.stack([(p_VBD[v] * z_GBD[g].detach()).sum(-1).mean() for v, g in pairs])
         step.logs["byol/cosine"] = cosines.detach().mean()
         return 2 - 2 * cosines.mean()
+
+    def _check_widths(self, predicted: int, wanted: int) -> None:
+        if predicted != wanted:
+            message = f"'{self.config.predictions}' has width {predicted}, and '{self.config.targets}' {wanted}."
+            problem = Problem("predictions", message, f"Give it width {wanted} too.", self.config.predictions)
+            raise RecipeError("loss byol", [problem])
 
 
 def _unit(x_VBD: Tensor) -> Tensor:

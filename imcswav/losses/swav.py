@@ -11,6 +11,7 @@ from torch import Tensor
 from imcswav.distributed import batch_sum
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import AnyHeadName, HeadName
+from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
 from imcswav.losses._queue import Queue
 from imcswav.part import Part
@@ -39,6 +40,15 @@ class SwAV(Loss, name="swav"):
         """Output (G, B, P) that the codes are made of, such as "teacher.prototypes"; unset: the scores."""
         queue: int = Field(0, ge=0)
         """Past images whose embeddings, scored anew, are balanced along with the batch's, once there are so many."""
+
+        def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
+            """A warning when the training ends before the queue is full."""
+            if facts.steps is None or facts.steps * facts.batch_size >= self.queue:
+                return []
+            message = (
+                f"the training sees {facts.steps * facts.batch_size} images, and a queue of {self.queue} never fills."
+            )
+            return [Problem("queue", message, "Make it shorter.", self.queue, severity="warning")]
 
     config: Config
 

@@ -5,6 +5,7 @@ The correlation is analysis after the fact: it needs labels, and it chooses noth
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tomllib
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from imcswav.errors import ImcswavError
+from imcswav.recipe.flat import flat
 from imcswav.results.seeds import FILE, is_series
-from imcswav.runs import RunFolder
+from imcswav.runs import PLACE, RunFolder, within
 
 FEWEST = 3
 """Runs without which there is no correlation: two are always in one order or the other."""
@@ -26,7 +28,8 @@ ALL = "all recipes"
 class Row:
     """One run: ``acc`` in [0, 1], None without labels; ``signals`` by name, those of a series of seeds among them.
 
-    ``data`` names what can be compared: the data, the scored images and K.
+    ``data`` names what can be compared: the data, the scored images and K. ``recipe`` is the recipe's name, with a
+    number where several of other settings share it; ``settings`` tells these apart.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class Row:
     seed: int
     acc: float | None
     signals: dict[str, float]
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def gather(folders: Sequence[str | Path]) -> Gathered:
             f"No finished run with signals lies in {', '.join(map(str, folders))}; runs with evaluation.signals = true "
             f"write them."
         )
+    rows = _told_apart(rows)
     return Gathered(rows, _correlations(rows), without)
 
 
@@ -110,7 +115,8 @@ def _row(path: Path) -> Row:
     signals = dict(summary.get("signals") or {})
     if signals and is_series(path.parent):
         signals |= _of_series(path, summary["seed"])
-    name = tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8")).get("data", {}).get("name", "unknown data")
+    tables = tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))
+    name = tables.get("data", {}).get("name", "unknown data")
     return Row(
         path=path,
         recipe=str(summary.get("recipe")),
@@ -118,7 +124,29 @@ def _row(path: Path) -> Row:
         seed=summary.get("seed", 0),
         acc=summary.get("acc"),
         signals=signals,
+        settings=_settings(tables),
     )
+
+
+def _told_apart(rows: list[Row]) -> list[Row]:
+    """Recipes of one name and other settings numbered, in order of appearance: their losses can't be compared."""
+    variants: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        seen = variants.setdefault((row.data, row.recipe), [])
+        if row.settings not in seen:
+            seen.append(row.settings)
+    named = []
+    for row in rows:
+        seen = variants[row.data, row.recipe]
+        number = f" ({seen.index(row.settings) + 1})" if len(seen) > 1 else ""
+        named.append(dataclasses.replace(row, recipe=f"{row.recipe}{number}"))
+    return named
+
+
+def _settings(tables: dict[str, Any]) -> str:
+    """What of a recipe makes a result, as text."""
+    kept = {path: value for path, value in flat(tables).items() if not within(path, (*PLACE, "seed", "name"))}
+    return json.dumps(kept, sort_keys=True, default=str)
 
 
 def _of_series(path: Path, seed: int) -> dict[str, float]:

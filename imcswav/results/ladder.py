@@ -24,7 +24,17 @@ from imcswav.recipe.ladders import Ladder, find_ladder
 from imcswav.results.ladder_page import markdown
 from imcswav.results.ladder_table import record, sheet
 from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
-from imcswav.results.seeds import finished_runs, forget, is_series, numbers, of_recipe, once, run_seeds, surroundings
+from imcswav.results.seeds import (
+    difference,
+    finished_runs,
+    forget,
+    is_series,
+    numbers,
+    of_recipe,
+    once,
+    run_seeds,
+    surroundings,
+)
 from imcswav.runs import RunFolder, continued_environment, new_folder
 
 FILE = "ladder.json"
@@ -151,15 +161,23 @@ def _to_go_on(ladder: Ladder, recipes: Mapping[str, Recipe], out: str | Path | N
     if out is not None:
         for name in _others(Path(out), recipes):
             raise RunError(
-                f"The runs in {Path(out) / name} are of another recipe than {ladder.rungs[name]}; move them away, or "
-                f"leave --resume out and give another --out."
+                f"The runs in {Path(out) / name} are of another recipe than {ladder.rungs[name]} "
+                f"({difference(Path(out) / name, recipes[name])}); give the same --set, or leave --resume out and give "
+                f"another --out."
             )
         return Path(out)
     home = Path("runs") / ladder.name
     for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
         if not _others(file.parent, recipes):
             return file.parent
-    raise RunError(f"There are no runs of this ladder under {home}; leave --resume out to start them.")
+    newest = max(home.glob(f"*/{FILE}"), default=None)
+    if newest is None:
+        raise RunError(f"There are no runs of this ladder under {home}; leave --resume out to start them.")
+    name = _others(newest.parent, recipes)[0]
+    raise RunError(
+        f"The newest runs of this ladder, in {newest.parent}, have other settings ({name}: "
+        f"{difference(newest.parent / name, recipes[name])}); give the same --set, or leave --resume out to start anew."
+    )
 
 
 def _others(folder: Path, recipes: Mapping[str, Recipe]) -> list[str]:

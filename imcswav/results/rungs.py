@@ -17,10 +17,12 @@ from imcswav.runs import figures, within
 
 GAIN = "acc"
 ERRORS = 2
+FEWEST = 3
+"""Seeds without which a gain has no verdict: of two, a change that does nothing passes about three times in ten."""
 RULE = (
     f"Gain: mean difference in ACC to the rung below, paired over the seeds of both, ± its standard error (sample "
     f"standard deviation of the differences / sqrt(n)). It helps where the gain is more than {ERRORS} standard errors; "
-    f"no: less than -{ERRORS}; else not shown."
+    f"no: less than -{ERRORS}; else, and with fewer than {FEWEST} seeds, not shown."
 )
 NO_CHANGE = ("name", "expected")
 """Settings, by dotted path, that change nothing in a run."""
@@ -47,7 +49,7 @@ class Gain:
     @property
     def helps(self) -> Literal["yes", "no", "not shown"]:
         """By the ``RULE`` of this module."""
-        if abs(self.mean) <= ERRORS * self.error:
+        if len(self.seeds) < FEWEST or abs(self.mean) <= ERRORS * self.error:
             return "not shown"
         return "yes" if self.mean > 0 else "no"
 

@@ -22,18 +22,23 @@ from imcswav.api import RunResult, complete, prepare, resume, with_data
 from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import Overrides, load_recipe
+from imcswav.recipe.flat import flat
 from imcswav.recipe.seed_numbers import seed_numbers
 from imcswav.results.kept import Kept, check_signal, choose, seed_agreement
 from imcswav.runs import (
+    PLACE,
     RunFolder,
     continued_environment,
     environment,
     figures,
     new_folder,
     same_but_for_place,
+    within,
 )
 
 FILE = "seeds.json"
+DIFFERENCES = 3
+"""Settings that a message names."""
 DEVIATION = "sample standard deviation (divisor n - 1)"
 
 
@@ -304,13 +309,29 @@ def _to_go_on(recipe: Recipe, out: str | Path | None) -> Path:
     """``out``, or the newest folder of this recipe's seeds; raises RunError when it is of another recipe."""
     if out is not None:
         if not of_recipe(Path(out), recipe):
-            raise RunError(f"The runs in {out} are of another recipe; leave --resume out and give another --out.")
+            raise RunError(
+                f"The runs in {out} are of another recipe ({difference(Path(out), recipe)}); give the same --set, or "
+                f"leave --resume out and give another --out."
+            )
         return Path(out)
     home = Path("runs") / recipe.name
     for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
         if of_recipe(file.parent, recipe):
             return file.parent
-    raise RunError(f"There is no series of seeds of this recipe under {home}; leave --resume out to start one.")
+    newest = max(home.glob(f"*/{FILE}"), default=None)
+    other = f" (in {newest.parent} {difference(newest.parent, recipe)})" if newest else ""
+    raise RunError(
+        f"There is no series of seeds of this recipe under {home}{other}; "
+        f"{'give the same --set, or ' if other else ''}leave --resume out to start one."
+    )
+
+
+def difference(folder: Path, recipe: Recipe) -> str:
+    """How a series' settings differ from a recipe's, a few of them: "trainer.epochs was 4"."""
+    then, now = (flat(_blind(one).tables()) for one in (load_recipe(read(folder)["settings"]), recipe.resolved()))
+    paths = [path for path in {**then, **now} if then.get(path) != now.get(path) and not within(path, PLACE)]
+    told = ", ".join(f"{path} was {then.get(path, 'not there')}" for path in paths[:DIFFERENCES])
+    return told + (f" and {len(paths) - DIFFERENCES} more" if len(paths) > DIFFERENCES else "")
 
 
 def _blind(recipe: Recipe) -> Recipe:

@@ -271,3 +271,9 @@ def test_a_group_of_one_view_before_one_of_several_trains():
     net = learner(views={"name": "multicrop", "crops": crops}).train()
     net(batch(), PROGRESS, 3)["loss"].backward()
     assert all(p.grad.isfinite().all() for p in net.backbone.parameters())
+
+
+def test_settings_for_a_head_that_is_not_there_name_the_one_meant():
+    heads = SETTINGS["heads"] | {"classifer": {"width": 3}}
+    with pytest.raises(ValidationError, match="there is no head 'classifer': write 'classifier', or give"):
+        settings(heads=heads)

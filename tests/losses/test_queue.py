@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from imcswav.errors import RecipeError
 from imcswav.heads.prototypes import Prototypes
-from imcswav.learners import training_only
+from imcswav.learners import RecipeFacts, training_only
 from imcswav.losses._queue import Queue
 from imcswav.losses.swav import SwAV
 from imcswav.step import Output, Progress, Step
@@ -175,3 +175,11 @@ def test_codes_that_no_other_view_can_predict_are_an_error() -> None:
     step.outputs["teacher.prototypes"] = Output(draw(2, 2), (0, 3))
     with pytest.raises(RecipeError, match=r"saw views \[0\] and codes are made of \[0\]"):
         SwAV.create(codes="teacher.prototypes")(step)
+
+
+def test_a_queue_that_never_fills_is_told() -> None:
+    facts = RecipeFacts(data=None, clusters=3, batch_size=8, steps=10)
+    assert SwAV.Config(queue=80).check_recipe(facts) == []
+    (problem,) = SwAV.Config(queue=81).check_recipe(facts)
+    assert (problem.path, problem.severity) == ("queue", "warning")
+    assert problem.message == "the training sees 80 images, and a queue of 81 never fills."

@@ -60,6 +60,14 @@ def test_spearman():
     assert spearman([1, 1, 1], [1, 2, 3]) is None
 
 
+def test_recipes_of_one_name_and_other_settings_are_told_apart(tmp_path):
+    for number, epochs in enumerate((3, 3, 5)):
+        path = run(tmp_path / str(number), 0.5, {"loss": 1.0}, seed=number)
+        with (path / "recipe.toml").open("a") as file:
+            file.write(f"[trainer]\nepochs = {epochs}\ndevice = '{number}'\n")
+    assert [row.recipe for row in gather([tmp_path]).rows] == ["a (1)", "a (1)", "a (2)"]
+
+
 def test_runs_are_found_wherever_they_lie_and_once(runs):
     found = gather([runs / "series", runs, runs / "c"])
     assert [row.path.relative_to(runs).as_posix() for row in found.rows] == [

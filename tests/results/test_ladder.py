@@ -104,7 +104,8 @@ def test_gain_is_paired_over_the_seeds_of_both():
     ],
 )  # fmt: skip
 def test_helps_is_a_gain_of_more_than_two_standard_errors(gain, error, helps):
-    assert Gain(gain, error, (0, 1)).helps == helps
+    assert Gain(gain, error, (0, 1, 2)).helps == helps
+    assert Gain(gain, error, (0, 1)).helps == "not shown"  # two seeds are too few
 
 
 def test_every_rung_runs_with_every_seed_and_is_compared_with_the_one_below(steps, tmp_path):
@@ -183,6 +184,10 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
     assert first.path.parent == first.path.parents[1] / "steps"
     assert [(rung.gain, rung.helps) for rung in first.rungs] == [(None, None), (None, "not shown")]
     other = run_ladder("steps", "0", {"optimizer.lr": 2e-3}, data=images())
+    with pytest.raises(
+        RunError, match=r"newest runs of this ladder, in runs/steps/.*optimizer.lr was 0.002\); give the same"
+    ):
+        run_ladder("steps", "0", {"optimizer.lr": 0.5}, data=images(), resume=True)
     add(tmp_path / "steps", "aa_between", "a_baseline", "[optimizer]\nlr = 3e-3\n")
     seen = watched(monkeypatch)
     again = run_ladder("steps", "1", data=images(), resume=True)
@@ -197,7 +202,7 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
     assert [rung["gain"] and rung["gain"]["n"] for rung in rungs.values()] == [None, 2, 2]
     assert [rung["below"] for rung in rungs.values()] == [None, "a_baseline", "aa_between"]
     assert "resumed" not in known["environment"]
-    with pytest.raises(RunError, match="a_baseline are of another recipe than"):
+    with pytest.raises(RunError, match=r"a_baseline are of another recipe than .* was .*; give the same --set"):
         run_ladder("steps", "0", out=other.path, data=images(), resume=True)
 
 
