@@ -239,8 +239,9 @@ class MultiView(Learner, name="multiview"):
         return found
 
     def prefers_channels_last(self, compiled: bool) -> bool:
-        """Batch norm per view, unless it is compiled, needs the channels of an image side by side in memory."""
-        return compiled or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
+        """Batch norm per view, unless the backbone is compiled, needs an image's channels side by side in memory."""
+        as_one = compiled and not self.config.activation_checkpointing
+        return as_one or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.
