@@ -116,7 +116,7 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
-    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses need a head of their own."""
+    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses have to be fit for it."""
     if config.bank is None:
         return []
     problems, names = [], [loss.owner.name for loss in config.losses]
@@ -131,6 +131,9 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
     for number, name in enumerate(config.bank.losses):
         if name not in names:
             problems.append(Problem(f"bank.losses.{number}", f"there is no loss '{name}'.", did_you_mean(name, names)))
+    for number, loss in enumerate(config.losses):
+        if loss.owner.name in config.bank.losses:
+            problems += _within(f"losses.{number}", loss.check_banked())
     if not problems and not plan(config.bank, config.heads, config.order(), config.losses).run:
         message = "every head that the bank's losses read is read by another loss too, so they would train nothing."
         problems.append(Problem("bank.losses", message, "Leave the bank out, or give them a head of their own."))

@@ -19,6 +19,8 @@ from imcswav.plugins import hookimpl
 from imcswav.step import Output, Progress, Step
 
 KMEANS = "kmeans"
+PLACES = "labels of k-means go by the places of a batch's images, which a bank doesn't keep."
+OFF_THE_BANK = "Take it off the bank."
 
 
 class PrototypeContrast(Loss, name="prototype_contrast"):
@@ -84,6 +86,10 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
                 problems.append(Problem("start", message, "Start earlier.", self.start, severity="warning"))
             return problems
 
+        def check_banked(self) -> list[Problem]:
+            """Labels of k-means need what a bank doesn't keep."""
+            return [] if self.labels != KMEANS else [Problem("labels", PLACES, OFF_THE_BANK, self.labels)]
+
     config: Config
 
     def __init__(self, config: Config) -> None:
@@ -139,8 +145,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
         """Which image is of which cluster, (B, K) bool."""
         if self.labels is not None:
             if step.index is None:
-                message = "labels of k-means go by the places of a batch's images, which a bank doesn't keep."
-                raise RecipeError("loss prototype_contrast", [Problem("labels", message, "Take it off the bank.")])
+                raise RecipeError("loss prototype_contrast", [Problem("labels", PLACES, OFF_THE_BANK)])
             return self.labels.members(step.index)
         output = step.output(self.config.labels)
         seen = [x_BK for x_BK, view in zip(output.tensor, output.views, strict=True) if view < step.global_views]

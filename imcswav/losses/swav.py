@@ -40,6 +40,13 @@ class SwAV(Loss, name="swav"):
         queue: int = Field(0, ge=0)
         """Past images whose embeddings, scored anew, are balanced along with the batch's, once there are so many."""
 
+        def check_banked(self) -> list[Problem]:
+            """A queue counts on a batch in every step."""
+            if not self.queue:
+                return []
+            message = "a queue takes in every batch, and a bank's losses aren't taken in every step."
+            return [Problem("queue", message, "Leave the queue out, or take the loss off the bank.", self.queue)]
+
     config: Config
 
     def __init__(self, config: Config) -> None:
