@@ -19,8 +19,6 @@ from imcswav.learners import TrainingState
 from imcswav.phases import phase_of
 from imcswav.step import Progress
 
-ONLINE, BRANCH = "online", "teacher"
-
 
 class TeacherSettings(Settings):
     """A moving average of the network that sees the first group of crops and has no gradient."""
@@ -84,9 +82,3 @@ class Teacher(TrainingState):
 
 def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [parameter for module in modules for parameter in module.parameters()]
-
-
-def split(name: str) -> tuple[str, str]:
-    """Branch and head of a name: "teacher.classifier", or "classifier" of the online branch."""
-    branch, dot, head = name.partition(".")
-    return (branch, head) if dot else (ONLINE, name)
