@@ -11,6 +11,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import CopiedHeadName
 from imcswav.learners import TrainingState
 from imcswav.losses import Loss
+from imcswav.losses._outputs import global_places
 from imcswav.plugins import hookimpl
 from imcswav.step import Output, Step
 
@@ -74,7 +75,7 @@ class WPMI(Loss, name="wpmi"):
 
     def _places(self, teacher: Output, global_views: int) -> list[int]:
         """Places in the targets' output that hold global views."""
-        places = [place for place, view in enumerate(teacher.views) if view < global_views]
+        places = global_places(teacher, global_views)
         if len(places) > 1:
             return places
         message = (
