@@ -25,7 +25,7 @@ from imcswav.results.ladder_page import markdown
 from imcswav.results.ladder_table import record, sheet
 from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
 from imcswav.results.seeds import finished_runs, forget, is_series, numbers, of_recipe, once, run_seeds, surroundings
-from imcswav.runs import RunFolder, continued_environment, new_folder
+from imcswav.runs import RunFolder, continued_environment, new_folder, refuse_filled
 
 FILE = "ladder.json"
 
@@ -58,8 +58,7 @@ def run_ladder(
         known = _read(folder)
     else:
         folder, known = Path(out) if out is not None else new_folder(found.name), {"rungs": []}
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder} exists and is not an empty folder; nothing is overwritten: give another --out.")
+        refuse_filled(folder)
     state = _State(known.get("environment"), {rung["name"]: rung["failure"] for rung in known["rungs"]})
     words = ["imcswav", "ladder", str(ladder), "--seeds", ",".join(map(str, wanted)), "--resume", "--out", str(folder)]
     command = shlex.join([*words, *(word for change in _typed(overrides) for word in ("--set", change))])
