@@ -32,7 +32,7 @@ class Labels(TrainingState):
     keep: Tensor
     centres: Tensor
     past: Tensor
-    sized_by_state = ("labels", "keep", "centres")
+    sized_by_state: tuple[str, ...] = ("labels", "keep", "centres")
 
     def __init__(self, drop: float) -> None:
         super().__init__()
