@@ -54,8 +54,7 @@ class RunFolder:
         refuse_taken(recipe)
         path = Path(out) if out is not None else new_folder(recipe.name)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
+            refuse_filled(path)
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
             run.write_text("recipe.toml", dump_recipe(recipe))
@@ -146,6 +145,12 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON atomically."""
         self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+
+def refuse_filled(path: Path) -> None:
+    """Raise RunError when something stands where a new folder is to be, but for an empty one."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
 
 
 def new_folder(name: str) -> Path:

@@ -15,6 +15,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+ONLINE, TEACHER = "online", "teacher"
+"""Branches: the trained network, and the one that follows it."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -59,24 +62,35 @@ class Step:
 
     def head(self, name: str) -> tuple[nn.Module, Output]:
         """A head and the output that it reads; raises KeyError naming the heads that exist."""
-        full = name if "." in name else f"online.{name}"
+        full = full_name(name)
         if full not in self.heads:
             raise KeyError(f"no head '{full}'; this step has {', '.join(self.heads)}")
         found: Any = self.heads[full]
-        return found, self.output(f"{full.split('.')[0]}.{found.config.input}")
+        return found, self.output(f"{split(name)[0]}.{found.config.input}")
 
     def over_copies(self, name: str, losses_E: Tensor) -> Tensor:
         """The scalar for a loss of a head's E copies: their mean, with the gradient of their sum.
 
         So each copy is trained as it would be alone, whatever E. The losses are reported for the choice of a copy.
         """
-        own_E = self.reports[name.rpartition(".")[2]] = losses_E.detach()
+        own_E = self.reports[split(name)[1]] = losses_E.detach()
         return own_E.mean() + (losses_E.sum() - own_E.sum())
 
     def output(self, name: str) -> Output:
         """The output with the list of views it saw."""
-        full = name if "." in name else f"online.{name}"
+        full = full_name(name)
         try:
             return self.outputs[full]
         except KeyError:
             raise KeyError(f"no output '{full}'; this step has {', '.join(self.outputs)}") from None
+
+
+def split(name: str) -> tuple[str, str]:
+    """Branch and head of a name: "teacher.classifier", or "classifier" of the online branch."""
+    branch, dot, head = name.partition(".")
+    return (branch, head) if dot else (ONLINE, name)
+
+
+def full_name(name: str) -> str:
+    """The same with its branch, as "online.classifier"."""
+    return ".".join(split(name))

@@ -80,7 +80,8 @@ class Trainer:
     @property
     def ended(self) -> bool:
         """Whether no epoch follows the finished ones."""
-        return self.epoch >= self.epochs or self.stopped is not None
+        between = self.step == self.epoch * self.steps_per_epoch  # a run resumed within its last epoch has to end it
+        return self.epoch >= self.epochs or (self.stopped is not None and between)
 
     def stop(self, reason: str) -> None:
         """Make the epoch under way the last, for a reason in a sentence, which the summary tells; for ``log`` hooks.

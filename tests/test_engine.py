@@ -203,12 +203,18 @@ def test_a_loaded_optimiser_keeps_the_recipe_s_settings():
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "compiled", "wanted"),
-    [("per_view", False, False), ("pooled", False, True), ("per_view", True, True)],
+    ("batch_norm", "compiled", "checkpointed", "wanted"),
+    [
+        ("per_view", False, False, False),
+        ("pooled", False, False, True),
+        ("per_view", True, False, True),
+        ("per_view", True, True, False),  # such a backbone isn't compiled
+        ("pooled", True, True, True),
+    ],
 )
-def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, wanted):
+def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, checkpointed, wanted):
     recipe = load_recipe(tiny, {"learner.batch_norm": batch_norm, "trainer.compile": compiled})
-    model = learner(batch_norm=batch_norm)
+    model = learner(batch_norm=batch_norm, activation_checkpointing=checkpointed)
     build_engine(recipe, model, torch.device("cpu"))
     assert (model.memory_format == torch.channels_last) is wanted
 

@@ -26,7 +26,7 @@ from imcswav.contract.rules import (
     takes_hooks,
 )
 from imcswav.heads import head_settings, named_heads
-from imcswav.step import Output, Step
+from imcswav.step import Output, Step, full_name, split
 
 COPIES = 3
 HALF_DOUBLE = {torch.float32: torch.float32, torch.bfloat16: torch.float32, torch.float64: torch.float64}
@@ -41,12 +41,12 @@ def synthetic_step(config: Any, dtype: torch.dtype = torch.float32) -> Step:
     shapes = {"features": WIDTH, "projection": WIDTH, "predictor": WIDTH, "prototypes": PROTOTYPES}
     shapes |= {"classifier": CLUSTERS}
     for name in named_heads(config).values():
-        shapes.setdefault(name, shapes.get(name.rpartition(".")[2], CLUSTERS))
+        shapes.setdefault(name, shapes.get(split(name)[1], CLUSTERS))
     step = Step(global_views=GLOBAL, progress=PROGRESS)
     for seed, (name, width) in enumerate(shapes.items()):
         x = draw(VIEWS, IMAGES, width, seed=seed)
         x = F.normalize(x, dim=-1) if name in ("projection", "prototypes") else x
-        step.outputs[_full(name)] = Output(x.to(dtype).requires_grad_(), tuple(range(VIEWS)))
+        step.outputs[full_name(name)] = Output(x.to(dtype).requires_grad_(), tuple(range(VIEWS)))
     return step
 
 
@@ -81,7 +81,7 @@ def _loss_copies(config: Any, runtime: dict[str, Any]) -> None:
     joint = _with_heads(config, names, 0)
     for name in names:
         tensor_VBEK = torch.stack([step[name].detach() for step in lone], 2).requires_grad_()
-        joint.outputs[_full(name)] = Output(tensor_VBEK, joint.output(name).views)
+        joint.outputs[full_name(name)] = Output(tensor_VBEK, joint.output(name).views)
     values = [build(config, runtime, clusters=CLUSTERS).double()(step) for step in lone]
     value = build(config, runtime, clusters=CLUSTERS).double()(joint)
     require(torch.allclose(value, torch.stack(values).mean()), "the value isn't the mean over copies")
@@ -103,12 +103,8 @@ def _with_heads(config: Any, names: set[str], seed: int) -> Step:
     for place, name in enumerate(sorted(names)):
         output = step.output(name)
         other = draw(*output.tensor.shape, seed=100 * (seed + 1) + place).requires_grad_()
-        step.outputs[_full(name)] = Output(other, output.views)
+        step.outputs[full_name(name)] = Output(other, output.views)
     return step
-
-
-def _full(name: str) -> str:
-    return name if "." in name else f"online.{name}"
 
 
 def _codes(config: Any, runtime: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Any]]:

@@ -39,7 +39,8 @@ class MLP(Head, name="mlp"):
         copies: int = Field(1, ge=1)
         """E, so many networks of this shape with random weights of their own are trained at once, each as if it were
         alone; the one whose own loss has the lowest running mean is used. What reads the head has to take copies, as
-        the losses `imc` and `wpmi` do. Without ``detach``, what lies below gets the sum of their gradients."""
+        the losses `imc` and `wpmi` do. Without ``detach``, what lies below gets the sum of their gradients;
+        ``trainer.clip_gradient`` takes one norm over all copies."""
 
         def out_features(self, in_features: int, clusters: int) -> int:
             """``width``, or K."""

@@ -165,6 +165,15 @@ class TrainingState(nn.Module):
 
     exported: bool = False
     """True where prediction needs them after all."""
+    sized_by_state: tuple[str, ...] = ()
+    """Buffers that are empty until training makes them: loading takes the saved shape and type."""
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        for name in self.sized_by_state:
+            saved = state_dict.get(f"{prefix}{name}")
+            if saved is not None:
+                setattr(self, name, self.get_buffer(name).new_empty(saved.shape, dtype=saved.dtype))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def training_only(learner: nn.Module) -> set[str]:

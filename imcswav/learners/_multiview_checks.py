@@ -11,8 +11,8 @@ from imcswav.errors import Problem
 from imcswav.heads import head_settings, named_heads
 from imcswav.learners import RecipeFacts
 from imcswav.learners._bank import plan
-from imcswav.learners._teacher import BRANCH, ONLINE, split
 from imcswav.plugins import did_you_mean
+from imcswav.step import ONLINE, TEACHER, split
 
 if TYPE_CHECKING:
     from imcswav.learners.multiview import MultiView
@@ -43,7 +43,7 @@ def _within(table: str, problems: list[Problem]) -> list[Problem]:
 def check_names(config: MultiView.Config) -> list[Problem]:
     """Every head that a head or a loss names has to exist, and heads can't read each other in a circle."""
     known = ["features", *config.heads]
-    taught = [f"{BRANCH}.{name}" for name in known] if config.teacher is not None else []
+    taught = [f"{TEACHER}.{name}" for name in known] if config.teacher is not None else []
     problems = []
     for path, value in _head_names(config):
         own = path.startswith("heads.")
@@ -61,7 +61,7 @@ def check_names(config: MultiView.Config) -> list[Problem]:
 
 
 def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Problem:
-    if untaught and split(value)[0] == BRANCH:
+    if untaught and split(value)[0] == TEACHER:
         return Problem(path, f"'{value}' is a teacher's, and there is none.", "Add a table [learner.teacher].", value)
     return Problem(path, f"there is no head '{value}'.", did_you_mean(value, others), value)
 
@@ -69,14 +69,14 @@ def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Proble
 def check_teacher(config: MultiView.Config) -> list[Problem]:
     """A teacher that assigns has to be there, it has to be read, and a bank can't keep what it gives."""
     branch, _ = split(config.assignment)
-    if branch not in (ONLINE, BRANCH) or (branch == BRANCH and config.teacher is None):
+    if branch not in (ONLINE, TEACHER) or (branch == TEACHER and config.teacher is None):
         return [_unknown("learner.assignment", config.assignment, list(config.heads), config.teacher is None)]
     if config.teacher is None:
         return []
     if config.bank is not None:
         message = "a teacher and a bank can't go together."
         return [Problem("learner.teacher", message, "Leave one of them out.")]
-    if not any(split(name)[0] == BRANCH for name in config.read()):
+    if not any(split(name)[0] == TEACHER for name in config.read()):
         message = "no loss reads the teacher and it assigns nothing, so it is computed for nothing."
         remedy = 'Name one of its outputs, such as codes = "teacher.prototypes", or leave it out.'
         return [Problem("learner.teacher", message, remedy, severity="warning")]
@@ -102,7 +102,7 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
         taken: dict[str, int] = {}
         for setting, mark in head_settings(part).items():
             value = getattr(part, setting)
-            count = counts.get(value.rpartition(".")[2], 1)  # in another branch a head has as many
+            count = counts.get(split(value)[1], 1)  # in another branch a head has as many
             if mark.copies:
                 taken[value] = count
             elif count > 1:
@@ -116,7 +116,7 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
 
 
 def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
-    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses need a head of their own."""
+    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses have to be fit for it."""
     if config.bank is None:
         return []
     problems, names = [], [loss.owner.name for loss in config.losses]
@@ -131,6 +131,9 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
     for number, name in enumerate(config.bank.losses):
         if name not in names:
             problems.append(Problem(f"bank.losses.{number}", f"there is no loss '{name}'.", did_you_mean(name, names)))
+    for number, loss in enumerate(config.losses):
+        if loss.owner.name in config.bank.losses:
+            problems += _within(f"losses.{number}", loss.check_banked())
     if not problems and not plan(config.bank, config.heads, config.order(), config.losses).run:
         message = "every head that the bank's losses read is read by another loss too, so they would train nothing."
         problems.append(Problem("bank.losses", message, "Leave the bank out, or give them a head of their own."))
@@ -145,6 +148,6 @@ def check_assignment(config: MultiView.Config) -> list[Problem]:
     if head in config.heads:
         return []
     message = f"there is no head '{config.assignment}' and no clusterer, so no image gets a cluster."
-    names = [f"{BRANCH}.{name}" if branch == BRANCH else name for name in config.heads]
+    names = [f"{TEACHER}.{name}" if branch == TEACHER else name for name in config.heads]
     remedy = f"{did_you_mean(config.assignment, names)} Or add a [clusterer]."
     return [Problem("learner.assignment", message, remedy, config.assignment, severity="warning")]

@@ -1,7 +1,7 @@
 """The teacher: a slowly following copy of the network, whose outputs losses may read as ``teacher.<head>``.
 
 Its weights are an exponential moving average of the trained ones (Tarvainen & Valpola 2017, arXiv 1703.01780), its
-momentum rising by a half cosine as in BYOL (Grill et al. 2020, arXiv 2006.07733, appendix J).
+momentum rising by a half cosine as in BYOL (Grill et al. 2020, arXiv 2006.07733).
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from imcswav.component import Settings
 from imcswav.learners import TrainingState
 from imcswav.phases import phase_of
 from imcswav.step import Progress
-
-ONLINE, BRANCH = "online", "teacher"
 
 
 class TeacherSettings(Settings):
@@ -84,9 +82,3 @@ class Teacher(TrainingState):
 
 def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [parameter for module in modules for parameter in module.parameters()]
-
-
-def split(name: str) -> tuple[str, str]:
-    """Branch and head of a name: "teacher.classifier", or "classifier" of the online branch."""
-    branch, dot, head = name.partition(".")
-    return (branch, head) if dot else (ONLINE, name)

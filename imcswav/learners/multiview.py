@@ -21,13 +21,13 @@ from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
 from imcswav.learners._bank import Bank, BankSettings, plan
 from imcswav.learners._heads import path, run_heads, sorted_heads
 from imcswav.learners._multiview_checks import check_bank, check_multiview, check_teacher
-from imcswav.learners._teacher import BRANCH, ONLINE, Teacher, TeacherSettings, split
+from imcswav.learners._teacher import Teacher, TeacherSettings
 from imcswav.losses import Loss
 from imcswav.part import Part
 from imcswav.phases import phase_of
 from imcswav.plugins import hookimpl
 from imcswav.recompute import in_pieces, recompute_blocks
-from imcswav.step import Output, Progress, Step
+from imcswav.step import ONLINE, TEACHER, Output, Progress, Step, split
 from imcswav.views import Views
 
 EPOCH_BATCH = 500
@@ -99,7 +99,7 @@ class MultiView(Learner, name="multiview"):
         def taught(self) -> list[str]:
             """The heads that the teacher needs a copy of, in the order they run."""
             read = [split(name) for name in self.read()]
-            wanted = {name for branch, head in read if branch == BRANCH for name in path(self.heads, head)}
+            wanted = {name for branch, head in read if branch == TEACHER for name in path(self.heads, head)}
             return [name for name in self.order() if name in wanted]
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
@@ -152,7 +152,7 @@ class MultiView(Learner, name="multiview"):
         if self.config.teacher is None:
             return None
         heads = {name: self.heads[name] for name in self.config.taught()}
-        return Teacher(self.config.teacher, self.backbone, heads, exported=self.branch == BRANCH)
+        return Teacher(self.config.teacher, self.backbone, heads, exported=self.branch == TEACHER)
 
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """Crop, encode, score: the loss and its parts, as device scalars."""
@@ -161,7 +161,7 @@ class MultiView(Learner, name="multiview"):
         self._run(step, ONLINE, crops)
         if self.teacher is not None:
             with torch.no_grad():
-                self._run(step, BRANCH, crops[:1])
+                self._run(step, TEACHER, crops[:1])
         with torch.autocast(crops[0].device.type, enabled=False):  # codes and information too, see _run
             scalars = self.add_losses(step)
             return scalars if self.bank is None else self._add_banked(scalars, step, batch)
@@ -176,7 +176,7 @@ class MultiView(Learner, name="multiview"):
 
     def _network(self, branch: str) -> tuple[nn.Module, nn.ModuleDict]:
         """Backbone and heads of a branch."""
-        owner = self.teacher if branch == BRANCH else self
+        owner = self.teacher if branch == TEACHER else self
         assert owner is not None
         return owner.backbone, owner.heads
 
@@ -247,12 +247,13 @@ class MultiView(Learner, name="multiview"):
         found: dict[str, tuple[str, ...]] = {name: (name,) for name in online}
         if self.teacher is not None:
             copied = ["backbone", *(f"heads.{name}" for name in self.teacher.heads)]
-            found |= {f"{BRANCH}.{name}": (f"{BRANCH}.{name}", name) for name in copied}
+            found |= {f"{TEACHER}.{name}": (f"{TEACHER}.{name}", name) for name in copied}
         return found
 
     def prefers_channels_last(self, compiled: bool) -> bool:
-        """Batch norm per view, unless it is compiled, needs the channels of an image side by side in memory."""
-        return compiled or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
+        """Batch norm per view, unless the backbone is compiled, needs an image's channels side by side in memory."""
+        as_one = compiled and not self.config.activation_checkpointing
+        return as_one or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
 
     def compile_parts(self, wanted: bool = True) -> None:
         """The crops, whose many small operations become a few, and the backbone; in training only.
@@ -264,7 +265,7 @@ class MultiView(Learner, name="multiview"):
         if not self.config.activation_checkpointing:
             parts[f"{ONLINE}.backbone"] = self.backbone
         if self.teacher is not None:
-            parts[f"{BRANCH}.backbone"] = self.teacher.backbone
+            parts[f"{TEACHER}.backbone"] = self.teacher.backbone
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from torch import Tensor
@@ -34,6 +32,7 @@ class Labels(TrainingState):
     keep: Tensor
     centres: Tensor
     past: Tensor
+    sized_by_state: tuple[str, ...] = ("labels", "keep", "centres")
 
     def __init__(self, drop: float) -> None:
         super().__init__()
@@ -43,6 +42,7 @@ class Labels(TrainingState):
         self.register_buffer("centres", torch.empty(0, 0))
         if drop:
             self.register_buffer("past", torch.empty(0, 0, dtype=torch.float16))
+            self.sized_by_state = (*self.sized_by_state, "past")
 
     @property
     def made(self) -> bool:
@@ -93,13 +93,6 @@ class Labels(TrainingState):
             held = held.new_empty(value.shape, device=value.device)
             setattr(self, name, held)
         held.copy_(value)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        for name, held in list(self._buffers.items()):  # their sizes are the state's to say
-            saved = state_dict.get(f"{prefix}{name}")
-            if saved is not None and held is not None:
-                setattr(self, name, held.new_empty(saved.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _unit(x_ND: Tensor) -> Tensor:

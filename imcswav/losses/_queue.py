@@ -19,6 +19,7 @@ class Queue(TrainingState):
 
     rows: Tensor
     pushed: Tensor
+    sized_by_state = ("rows",)
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -51,9 +52,6 @@ class Queue(TrainingState):
         places = (self.pushed - torch.arange(newest.shape[1], 0, -1, device=self.pushed.device)) % self.size
         self.rows.index_copy_(1, places, newest.to(self.rows.dtype))
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        saved = state_dict.get(f"{prefix}rows")
-        if saved is not None:  # views and width are the state's to say
-            self.rows = self.rows.new_empty(saved.shape, dtype=saved.dtype)
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
         self._since = None
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

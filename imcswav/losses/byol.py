@@ -11,6 +11,7 @@ from torch import Tensor
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import HeadName
 from imcswav.losses import Loss
+from imcswav.losses._outputs import pairs, single
 from imcswav.plugins import hookimpl
 from imcswav.step import Step
 
@@ -35,14 +36,8 @@ class BYOL(Loss, name="byol"):
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when no view can predict another one's target, or widths differ."""
         predictions, targets = step.output(self.config.predictions), step.output(self.config.targets)
-        pairs = [
-            (v, g)
-            for v, view in enumerate(predictions.views)
-            for g, target in enumerate(targets.views)
-            if view != target and target < step.global_views
-            if self.config.views == "all" or view < step.global_views
-        ]
-        if not pairs:
+        found = pairs(predictions, targets, step.global_views, local=self.config.views == "all")
+        if not found:
             message = (
                 f"no view can predict another: '{self.config.predictions}' saw views {list(predictions.views)}, "
                 f"'{self.config.targets}' {list(targets.views)}, of which {step.global_views} are global."
@@ -51,7 +46,7 @@ class BYOL(Loss, name="byol"):
             raise RecipeError("loss byol", [Problem("targets", message, remedy, self.config.targets)])
         self._check_widths(predictions.tensor.shape[-1], targets.tensor.shape[-1])
         p_VBD, z_GBD = (_unit(output.tensor) for output in (predictions, targets))
-        cosines = torch.stack([(p_VBD[v] * z_GBD[g].detach()).sum(-1).mean() for v, g in pairs])
+        cosines = torch.stack([(p_VBD[v] * z_GBD[g].detach()).sum(-1).mean() for v, g in found])
         step.logs["byol/cosine"] = cosines.detach().mean()
         return 2 - 2 * cosines.mean()
 
@@ -63,7 +58,7 @@ class BYOL(Loss, name="byol"):
 
 
 def _unit(x_VBD: Tensor) -> Tensor:
-    return F.normalize(x_VBD.to(torch.promote_types(x_VBD.dtype, torch.float32)), dim=-1)
+    return F.normalize(single(x_VBD), dim=-1)
 
 
 @hookimpl

@@ -15,10 +15,13 @@ from imcswav.heads import AnyHeadName, HeadName, ReadsHead
 from imcswav.learners import Epoch, RecipeFacts
 from imcswav.losses import Loss
 from imcswav.losses._labels import Labels
+from imcswav.losses._outputs import global_places, pairs
 from imcswav.plugins import hookimpl
 from imcswav.step import Output, Progress, Step
 
 KMEANS = "kmeans"
+PLACES = "labels of k-means go by the places of a batch's images, which a bank doesn't keep."
+OFF_THE_BANK = "Take it off the bank."
 
 
 class PrototypeContrast(Loss, name="prototype_contrast"):
@@ -84,6 +87,10 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
                 problems.append(Problem("start", message, "Start earlier.", self.start, severity="warning"))
             return problems
 
+        def check_banked(self) -> list[Problem]:
+            """Labels of k-means need what a bank doesn't keep."""
+            return [] if self.labels != KMEANS else [Problem("labels", PLACES, OFF_THE_BANK, self.labels)]
+
     config: Config
 
     def __init__(self, config: Config) -> None:
@@ -114,7 +121,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when the outputs can't be compared or no view has another one."""
         online, targets = step.output(self.config.embeddings), step.output(self.config.targets)
-        pairs = self._pairs(online, targets, step.global_views)  # also while it is off, so that errors come early
+        found = self._pairs(online, targets, step.global_views)  # also while it is off, so that errors come early
         dtype = torch.promote_types(torch.promote_types(online.tensor.dtype, targets.tensor.dtype), torch.float32)
         if not self.on:
             return online.tensor.new_zeros((), dtype=dtype)
@@ -122,8 +129,8 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
             members_BK = self._members(step).to(dtype)
             counts_K = batch_sum(members_BK.sum(0))
             step.logs["prototype_contrast/clusters"] = (counts_K > 0).sum().to(dtype)
-            ours_PBD = torch.stack([online.tensor[v] for v, _ in pairs]).to(dtype)
-            theirs_PBD = torch.stack([targets.tensor[g].detach() for _, g in pairs]).to(dtype)
+            ours_PBD = torch.stack([online.tensor[v] for v, _ in found]).to(dtype)
+            theirs_PBD = torch.stack([targets.tensor[g].detach() for _, g in found]).to(dtype)
             return self._contrast(_prototypes(ours_PBD, members_BK), _prototypes(theirs_PBD, members_BK), counts_K > 0)
 
     def _contrast(self, online_PKD: Tensor, targets_PKD: Tensor, present_K: Tensor) -> Tensor:
@@ -139,24 +146,18 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
         """Which image is of which cluster, (B, K) bool."""
         if self.labels is not None:
             if step.index is None:
-                message = "labels of k-means go by the places of a batch's images, which a bank doesn't keep."
-                raise RecipeError("loss prototype_contrast", [Problem("labels", message, "Take it off the bank.")])
+                raise RecipeError("loss prototype_contrast", [Problem("labels", PLACES, OFF_THE_BANK)])
             return self.labels.members(step.index)
         output = step.output(self.config.labels)
-        seen = [x_BK for x_BK, view in zip(output.tensor, output.views, strict=True) if view < step.global_views]
+        seen = [output.tensor[place] for place in global_places(output, step.global_views)]
         chances_BK = torch.stack(seen).detach().float().softmax(-1).sum(0)
         return chances_BK.argmax(1, keepdim=True) == torch.arange(chances_BK.shape[1], device=chances_BK.device)
 
     def _pairs(self, online: Output, targets: Output, global_views: int) -> list[tuple[int, int]]:
         """Places of two different global views, the first in the embeddings, the second in the targets."""
         config, problems = self.config, []
-        pairs = [
-            (v, g)
-            for v, view in enumerate(online.views)
-            for g, target in enumerate(targets.views)
-            if view != target and view < global_views and target < global_views
-        ]
-        if not pairs:
+        found = pairs(online, targets, global_views)
+        if not found:
             message = (
                 f"a prototype needs another global view's, but '{config.embeddings}' saw views {list(online.views)}, "
                 f"'{config.targets}' {list(targets.views)}, of which {global_views} are global."
@@ -168,7 +169,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
             problems.append(Problem("targets", message, "Name two heads of one width.", config.targets))
         if problems:
             raise RecipeError("loss prototype_contrast", problems)
-        return pairs
+        return found
 
 
 def _prototypes(x_PBD: Tensor, members_BK: Tensor) -> Tensor:

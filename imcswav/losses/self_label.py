@@ -18,6 +18,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import HeadName
 from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
+from imcswav.losses._outputs import global_places, single
 from imcswav.plugins import hookimpl
 from imcswav.step import Step
 
@@ -82,10 +83,10 @@ class SelfLabel(Loss, name="self_label"):
     def _views(self, step: Step) -> tuple[Tensor, Tensor]:
         """The targets of the weak views (G, B, K), without gradient, and the logits of the strong ones (S, B, K)."""
         targets, logits = step.output(self.config.targets), step.output(self.config.logits)
-        weak = [targets.tensor[place] for place, view in enumerate(targets.views) if view < step.global_views]
+        weak = [targets.tensor[place] for place in global_places(targets, step.global_views)]
         strong = [logits.tensor[place] for place, view in enumerate(logits.views) if view >= step.global_views]
         if weak and strong:
-            return _single(torch.stack(weak)).detach(), _single(torch.stack(strong))
+            return single(torch.stack(weak)).detach(), single(torch.stack(strong))
         message = (
             f"it learns from global views for the others, but '{self.config.targets}' saw views {list(targets.views)} "
             f"and '{self.config.logits}' {list(logits.views)}, of which {step.global_views} are global."
@@ -111,11 +112,6 @@ def choose(chances_BK: Tensor, quota: int) -> tuple[Tensor, Tensor]:
     claim_BK = torch.full_like(chances_BK, -1.0).scatter(0, image_MK, claim_MK)
     claim_B, label_B = claim_BK.max(-1)
     return label_B, (claim_B >= 0).to(chances_BK.dtype)
-
-
-def _single(x: Tensor) -> Tensor:
-    single: Tensor = x.to(torch.promote_types(x.dtype, torch.float32))
-    return single
 
 
 @hookimpl

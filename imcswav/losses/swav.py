@@ -13,6 +13,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import AnyHeadName, HeadName
 from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
+from imcswav.losses._outputs import global_places, single
 from imcswav.losses._queue import Queue
 from imcswav.part import Part
 from imcswav.plugins import hookimpl
@@ -50,6 +51,13 @@ class SwAV(Loss, name="swav"):
             )
             return [Problem("queue", message, "Make it shorter.", self.queue, severity="warning")]
 
+        def check_banked(self) -> list[Problem]:
+            """A queue counts on a batch in every step."""
+            if not self.queue:
+                return []
+            message = "a queue takes in every batch, and a bank's losses aren't taken in every step."
+            return [Problem("queue", message, "Leave the queue out, or take the loss off the bank.", self.queue)]
+
     config: Config
 
     def __init__(self, config: Config) -> None:
@@ -70,7 +78,7 @@ class SwAV(Loss, name="swav"):
         """The scalar loss; raises RecipeError when the scores hold no pair of a global and another view."""
         output, source = step.output(self.config.scores), step.output(self.config.codes or self.config.scores)
         # the learner's outputs are image-major in memory: this way round nothing is copied
-        scores_BVP = _single(output.tensor).transpose(0, 1)
+        scores_BVP = single(output.tensor).transpose(0, 1)
         anchors = self._anchors(step, output, source)
         images, views, _ = scores_BVP.shape
         with torch.no_grad():
@@ -90,7 +98,7 @@ class SwAV(Loss, name="swav"):
     def _codes(self, step: Step, source: Output, anchors: list[int]) -> Tensor:
         """Codes (G, B, P), balanced together with the queue's scores where there is one."""
         # slices put together: a list of places would be copied to the device in every step
-        scores_GBP = torch.stack([_single(source.tensor[place]) for place in anchors])
+        scores_GBP = torch.stack([single(source.tensor[place]) for place in anchors])
         codes_GBP: Tensor
         if self.queue is None:
             codes_GBP = self.solver(scores_GBP)
@@ -99,14 +107,14 @@ class SwAV(Loss, name="swav"):
         together = scores_GBP
         if (held_GQD := self.queue.held()) is not None:
             held_GQP = head(held_GQD.flatten(0, 1)).unflatten(0, held_GQD.shape[:2])
-            together = torch.cat([scores_GBP, _single(held_GQP)], 1)
+            together = torch.cat([scores_GBP, single(held_GQP)], 1)
         codes_GBP = self.solver(together)[:, : scores_GBP.shape[1]]
-        self.queue.push(torch.stack([_single(embeddings.tensor[place]) for place in anchors]))
+        self.queue.push(torch.stack([single(embeddings.tensor[place]) for place in anchors]))
         return codes_GBP
 
     def _anchors(self, step: Step, output: Output, source: Output) -> list[int]:
         """Places among what the codes are made of that hold global views."""
-        anchors = [place for place, view in enumerate(source.views) if view < step.global_views]
+        anchors = global_places(source, step.global_views)
         if any(view != source.views[place] for place in anchors for view in output.views):
             return anchors
         message = (
@@ -115,11 +123,6 @@ class SwAV(Loss, name="swav"):
         )
         remedy = "Give it at least two crops, the first of them global."
         raise RecipeError("loss swav", [Problem("scores", message, remedy, self.config.scores)])
-
-
-def _single(x: Tensor) -> Tensor:
-    single: Tensor = x.to(torch.promote_types(x.dtype, torch.float32))
-    return single
 
 
 def _effective(codes_GBP: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -13,6 +11,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import CopiedHeadName
 from imcswav.learners import TrainingState
 from imcswav.losses import Loss
+from imcswav.losses._outputs import global_places
 from imcswav.plugins import hookimpl
 from imcswav.step import Output, Step
 
@@ -76,7 +75,7 @@ class WPMI(Loss, name="wpmi"):
 
     def _places(self, teacher: Output, global_views: int) -> list[int]:
         """Places in the targets' output that hold global views."""
-        places = [place for place, view in enumerate(teacher.views) if view < global_views]
+        places = global_places(teacher, global_views)
         if len(places) > 1:
             return places
         message = (
@@ -94,6 +93,7 @@ class Prior(TrainingState):
     """
 
     shares: Tensor
+    sized_by_state = ("shares",)
 
     def __init__(self, momentum: float) -> None:
         super().__init__()
@@ -110,12 +110,6 @@ class Prior(TrainingState):
             mean_K = batch_sum(shares_GBK.sum((0, 1))) / (views * batch_size(images))
             self.shares.lerp_(mean_K.to(self.shares.dtype), 1 - self.momentum)
         return self.shares.to(shares_GBK.dtype)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        saved = state_dict.get(f"{prefix}shares")
-        if saved is not None:  # the number of clusters is the state's to say
-            self.shares = self.shares.new_empty(saved.shape, dtype=saved.dtype)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _agreement(shares_GBK: Tensor) -> Tensor:

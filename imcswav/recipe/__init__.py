@@ -34,7 +34,8 @@ class TrainerSettings(Settings):
     device: str = "auto"
     """"auto" (CUDA, then MPS, then CPU) or a torch device such as "cuda:1"."""
     channels_last: Literal["auto"] | bool = "auto"
-    """Memory format of images and convolutions; auto asks the learner, whose per-view batch norm wants the other."""
+    """Memory format of images and convolutions; auto asks the learner: batch norm per view wants the other one, unless
+    its backbone is compiled."""
     compile: Literal["auto"] | bool = "auto"
     """Compile crops and backbone with torch.compile; auto does so on CUDA. Takes a minute or two at the start."""
     cuda_graph: Literal["auto"] | bool = "auto"

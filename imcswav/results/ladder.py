@@ -35,7 +35,7 @@ from imcswav.results.seeds import (
     run_seeds,
     surroundings,
 )
-from imcswav.runs import RunFolder, continued_environment, new_folder
+from imcswav.runs import RunFolder, continued_environment, new_folder, refuse_filled
 
 FILE = "ladder.json"
 
@@ -68,8 +68,7 @@ def run_ladder(
         known = _read(folder)
     else:
         folder, known = Path(out) if out is not None else new_folder(found.name), {"rungs": []}
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder} exists and is not an empty folder; nothing is overwritten: give another --out.")
+        refuse_filled(folder)
     state = _State(known.get("environment"), {rung["name"]: rung["failure"] for rung in known["rungs"]})
     words = ["imcswav", "ladder", str(ladder), "--seeds", ",".join(map(str, wanted)), "--resume", "--out", str(folder)]
     command = shlex.join([*words, *(word for change in _typed(overrides) for word in ("--set", change))])

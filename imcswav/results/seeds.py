@@ -32,6 +32,7 @@ from imcswav.runs import (
     environment,
     figures,
     new_folder,
+    refuse_filled,
     same_but_for_place,
     within,
 )
@@ -123,8 +124,7 @@ def run_seeds(
         folder = _to_go_on(loaded, out)
     else:
         folder = Path(out) if out is not None else new_folder(loaded.name)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder} exists and is not an empty folder; nothing is overwritten: give another --out.")
+        refuse_filled(folder)
     new: dict[str, Any] = {"recipe": loaded.name, "seeds": [], "runs": {}, "settings": _settings(loaded)}
     known = read(folder) if resume else new
     kept = [seed for seed in known["seeds"] if seed in wanted or _finished(folder, known, seed)]

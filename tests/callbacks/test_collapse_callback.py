@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from test_trainer import StopAfter
 
 import imcswav
 from imcswav import api, checkpoint, console
@@ -69,6 +70,28 @@ def test_a_stopped_run_is_not_trained_on_when_resumed(recipe, tmp_path, monkeypa
     resumed = api.resume(tmp_path / "run")
     assert resumed.summary["stopped"] == trainer.stopped
     assert resumed.summary["epochs"] == 1
+
+
+def test_a_run_interrupted_as_it_collapses_counts_its_last_epoch(recipe, tmp_path, monkeypatch):
+    use(monkeypatch, lambda step: 1.0)
+    trainer, _ = build_run(load_recipe(recipe), out=tmp_path / "run")
+    StopAfter(trainer, STEPS)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    resumed = api.resume(tmp_path / "run")
+    assert resumed.summary["stopped"] == trainer.stopped is not None
+    assert (resumed.summary["epochs"], resumed.summary["steps"]) == (1, STEPS)
+
+
+def test_a_run_resumed_within_its_last_epoch_ends_it(tiny, tmp_path):
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "run")
+    trainer.learner.after_step = lambda progress: progress.step == STEPS and trainer.stop("Told to.")
+    StopAfter(trainer, STEPS + 2)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    resumed = api.resume(tmp_path / "run")
+    assert resumed.summary["stopped"] == "Told to."
+    assert (resumed.summary["epochs"], resumed.summary["steps"]) == (2, 2 * STEPS)
 
 
 def test_without_a_figure_to_watch_it_says_so_once(recipe, tmp_path, capsys):

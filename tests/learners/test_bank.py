@@ -197,5 +197,12 @@ def test_a_bank_that_can_t_work_is_refused():
     shared = SETTINGS["losses"] + [{"name": "imc", "logits": "projection"}]
     assert "no loss is left" in problems(bank=BANK | {"losses": ["swav", "imc"]}, losses=shared)["bank.losses"]
     assert "the 40 images" in problems(bank=BANK | {"images": 41})["bank.images"]
+    queued = SETTINGS["losses"] + [{"name": "swav", "queue": 10}]
+    assert "every batch" in problems(bank=BANK | {"losses": ["swav"]}, losses=queued)["losses.2.queue"]
+    assert problems(bank=BANK, losses=queued) == {}
+    contrast = {"name": "prototype_contrast", "embeddings": "classifier", "targets": "classifier"}
+    of_it = {"bank": BANK | {"losses": ["imc", "prototype_contrast"]}}
+    assert "places" in problems(**of_it, losses=[*SETTINGS["losses"], contrast])["losses.2.labels"]
+    assert problems(**of_it, losses=[*SETTINGS["losses"], contrast | {"labels": "classifier"}]) == {}
     with pytest.raises(RecipeError, match="no subset"):
         settings(bank=BANK).build(facts=FACTS, clusters=3)

@@ -10,10 +10,10 @@ from torch import nn
 
 from imcswav.engine import Engine
 from imcswav.learners import Epoch
-from imcswav.learners._teacher import TeacherSettings, split
+from imcswav.learners._teacher import TeacherSettings
 from imcswav.recipe import TrainerSettings
 from imcswav.schedules.constant import Constant
-from imcswav.step import Progress
+from imcswav.step import Progress, split
 
 STEPS = 6
 
