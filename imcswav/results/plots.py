@@ -97,12 +97,7 @@ def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
             axes.plot(*(zip(*points, strict=True) if points else ([], [])), label=name, marker="o", markersize=2)
         axes.set_xlabel("step")
         axes.set_title(panel.removeprefix("eval/"))
-    for axes in flat[len(panels) :]:
-        axes.remove()
-    handles, labels = flat[0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    _finish_panels(figure, flat, len(panels))
     _write_figure(figure, path)
 
 
@@ -124,13 +119,18 @@ def plot_points(path: Path, panels: Mapping[str, Mapping[str, Points]], below: s
             axes.scatter([x for x, _ in known], [y for _, y in known], label=group, s=14)
         axes.set_xlabel(below)
         axes.set_title(name, parse_math=False)
-    for axes in flat[len(panels) :]:
+    _finish_panels(figure, flat, len(panels))
+    _write_figure(figure, path)
+
+
+def _finish_panels(figure: Any, flat: Any, used: int) -> None:
+    """Take away the axes that no panel needed, and put one legend for all below; names aren't formulas."""
+    for axes in flat[used:]:
         axes.remove()
     handles, labels = flat[0].get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    _write_figure(figure, path)
 
 
 def _rows(metrics: Path) -> list[dict[str, Any]]:
