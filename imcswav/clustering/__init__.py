@@ -56,8 +56,7 @@ class Clustering:
     @cached_property
     def clusters_N(self) -> Array:
         """Number of each image's cluster, int64 (N,): the most probable or the given one; −1 for outliers."""
-        columns_N = self.probabilities_NK.argmax(1)
-        clusters_N = np.asarray(self.ids, np.int64)[columns_N]
+        clusters_N: Array = np.asarray(self.ids, np.int64)[self.probabilities_NK.argmax(1)]
         clusters_N[self.confidence_N < self.threshold] = OUTLIER
         for image, cluster in self.given.items():
             clusters_N[image] = cluster
