@@ -30,6 +30,7 @@ def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem
     known = RecipeFacts(
         data=facts,
         steps=steps,
+        epochs=recipe.trainer.epochs,
         clusters=recipe.clusters,
         batch_size=recipe.trainer.batch_size,
         clusterer=recipe.clusterer is not None,
@@ -64,9 +65,9 @@ def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:
     if recipe.clusters > images:
         message = f"{recipe.clusters} clusters are more than the {images} training images."
         problems.append(Problem("clusters", message, "Ask for fewer clusters.", recipe.clusters))
-    if recipe.trainer.batch_size > images:
-        if images < 2:
-            return [*problems, Problem("data", f"there is {images} training image.", "Give at least 2 images.")]
+    if images < 2:
+        return [*problems, Problem("data", f"there is {images} training image.", "Give at least 2 images.")]
+    if recipe.trainer.epochs and recipe.trainer.batch_size > images:
         message = f"a batch of {recipe.trainer.batch_size} is more than the {images} training images."
         problems.append(Problem("trainer.batch_size", message, f"Use at most {images}.", recipe.trainer.batch_size))
     return problems

@@ -49,7 +49,7 @@ def estimate(recipe: Recipe) -> Cost:
     neutral = replace(facts, mean=(0.5,) * channels, std=(0.25,) * channels)
     learner: Learner = recipe.learner.restored().sampled(SAMPLE).build(facts=neutral, clusters=recipe.clusters)
     recipe.optimizer.build().groups(learner.trainable(), learner.depths())
-    operations, saved = _dry_step(recipe, learner, facts)
+    operations, saved = _dry_step(recipe, learner, facts) if recipe.trainer.epochs else (0.0, 0)
     parameters = sum(p.numel() for p in learner.parameters() if p.requires_grad)
     held = sum(t.nbytes for t in (*learner.parameters(), *learner.buffers()) if not t.requires_grad)
     images, settings = facts.images or 0, recipe.trainer

@@ -52,7 +52,7 @@ class Trainer:
         self.learner, self.optimizer, self.device = engine.learner, engine.optimizer, engine.device
         self.steps_per_epoch = len(data.train) // self.settings.batch_size
         self.steps = self.settings.steps(len(data.train))
-        self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        self.epochs = math.ceil(self.steps / max(1, self.steps_per_epoch))
         self.step = self.epoch = 0
         self.seconds = self.cpu_seconds = 0.0
         self.interrupted = False

@@ -27,6 +27,13 @@ class Backbone(Component, nn.Module, kind="backbone"):
             """The same settings with absolute paths, so that a run's recipe works from every folder."""
             return self
 
+        def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+            """Mean and std, a value a channel in [0, 1], of the images that the starting weights were trained on.
+
+            None where there are none or that isn't known.
+            """
+            return None
+
         def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
             """Problems of square inputs of these sizes, and of starting weights; nothing is downloaded."""
             return []

@@ -89,6 +89,15 @@ class Timm(Backbone, name="timm"):
             """``weights`` absolute."""
             return self.model_copy(update={"weights": self.weights.resolve() if self.weights else None})
 
+        def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+            """timm's own for ``pretrained`` weights and for files of weights, of three channels."""
+            import timm
+
+            known = timm.models.get_pretrained_cfg(self.model)
+            if channels != 3 or known is None or not (self.pretrained or self.weights):
+                return None
+            return tuple(known.mean), tuple(known.std)
+
         def check_sizes(self, sizes: Iterable[int], channels: int) -> list[Problem]:
             """A dry pass on the meta device (shapes only) for each size, and the names of the starting weights."""
             sizes = sorted(set(sizes))

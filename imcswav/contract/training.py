@@ -29,6 +29,8 @@ from imcswav.step import Progress
 
 def _learner(config: Any, runtime: dict[str, Any]) -> None:
     learner, batch = _student(config, runtime)
+    if not learner.trains:
+        return
     twin = deepcopy(learner)
     scalars = learner.train()(batch, PROGRESS, 1)
     require(all(isinstance(value, Tensor) and value.shape == () for value in scalars.values()), "not all scalars")

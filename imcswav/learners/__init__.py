@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class RecipeFacts:
     batch_size: int
     steps: int | None = None
     """Optimiser steps of the whole training, where the number of images is known."""
+    epochs: int | None = None
+    """Passes over the training images; 0: nothing is trained."""
     clusterer: bool = False
     """Whether a clusterer is fitted after training; its clusters then are the run's."""
 
@@ -80,6 +82,8 @@ class Learner(Component, nn.Module, kind="learner"):
             """Problems between parts, known before anything is downloaded or built."""
             return []
 
+    trains: ClassVar[bool] = True
+    """False where there is no training step."""
     memory_format: torch.memory_format = torch.contiguous_format
     """Memory format of image batches; the trainer sets it together with the weights' own."""
 
@@ -147,6 +151,13 @@ class Learner(Component, nn.Module, kind="learner"):
 
     def after_step(self, progress: Progress) -> None:
         """The optimiser has moved."""
+
+    def lasting(self) -> str | None:
+        """A digest of all that features of a given image depend on, so that they can be kept for later runs; None: not.
+
+        Asked for once nothing changes any more.
+        """
+        return None
 
     def encoder(self) -> nn.Module:
         """The network of ``embed``'s features: normalised images (N, C, H, W) → features (N, F)."""

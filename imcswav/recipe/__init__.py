@@ -23,8 +23,8 @@ DEFAULT_LEARNER = "multiview"
 class TrainerSettings(Settings):
     """How long and on what to train."""
 
-    epochs: int = Field(100, ge=1)
-    """Passes over the training images."""
+    epochs: int = Field(100, ge=0)
+    """Passes over the training images; 0 takes the network as it starts."""
     batch_size: int = Field(256, ge=2)
     """Images a step, over all processes; the last partial batch of an epoch is dropped."""
     max_steps: int | None = Field(None, ge=1)
@@ -161,7 +161,7 @@ class Recipe(Settings):
     """The network and its training step. Its settings may stand at the top level."""
     init: InitSettings | None = None
     """The finished run that the network starts from; unset: as its parts are initialised."""
-    optimizer: Annotated[Component.Config, Part("optimizer")]
+    optimizer: Annotated[Component.Config, Part("optimizer")] = "adam"  # type: ignore[assignment]
     """Moves the weights."""
     schedule: Annotated[Component.Config, Part("schedule")] = "constant"  # type: ignore[assignment]
     """Factor on the learning rate in the course of the training."""
