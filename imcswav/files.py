@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,45 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically."""
+    """Write a CSV file atomically.
+
+    Text that a spreadsheet would run as a formula (a stranger's file may be called ``=HYPERLINK(…).png``) is put
+    behind an apostrophe; ``read_csv`` takes it away again.
+    """
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            writer.writerows(rows)
+            writer.writerows([_guarded(cell) for cell in row] for row in rows)
 
     write_atomically(path, write)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file by ``write_csv``, by the names of its header; raises OSError, and ValueError for no UTF-8."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: _unguarded(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+# with apostrophes before it, so that a name that has one itself comes back as it was
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+def _guarded(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell) else cell
+
+
+def _unguarded(cell: Any) -> Any:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -1,8 +1,9 @@
+import csv
 import os
 
 import pytest
 
-from imcswav.files import write_atomically
+from imcswav.files import read_csv, write_atomically, write_csv
 
 
 def test_a_crash_while_writing_leaves_the_old_content(tmp_path):
@@ -48,3 +49,19 @@ def test_file_and_folder_are_flushed_around_the_rename(tmp_path, monkeypatch):
     assert [event for event in events if event == "rename"] == ["rename"]
     if os.path.isdir("/proc/self/fd"):
         assert events == ["file", "rename", "folder"]
+
+
+def test_no_name_is_a_formula_and_all_come_back(tmp_path):
+    names = ["=1+1.png", "+a.png", "-a.png", "@eaDir/a.png", "\tx", "\rx", "\nx"]
+    names += ["'=a.png", "''@a", "'a.png", "'", "", "a=b"]
+    write_csv(tmp_path / "t.csv", ("image", "value"), [(name, "x") for name in names])
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        written = [row[0] for row in csv.reader(file)][1:]
+    assert not [cell for cell in written if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    assert len(set(written)) == len(names)
+    assert [row["image"] for row in read_csv(tmp_path / "t.csv")] == names
+
+
+def test_numbers_are_written_as_they_are(tmp_path):
+    write_csv(tmp_path / "t.csv", ("a", "b", "c", "d"), [(-1, -0.5, "-0.2500", "+1e-05")])
+    assert (tmp_path / "t.csv").read_text().splitlines() == ["a,b,c,d", "-1,-0.5,-0.2500,+1e-05"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from imcswav.clusterers import Array
 from imcswav.errors import RunError
+from imcswav.files import read_csv
 
 Key = tuple[str, str]
 
@@ -20,8 +20,7 @@ def read_clusters(run: Path) -> dict[Key, int]:
     Raises RunError where there is no such file that can be read.
     """
     try:
-        with (run / "assignments.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(run / "assignments.csv")
         return {(row["split"], row["image"].removeprefix(f"{row['split']}/")): int(row["cluster"]) for row in rows}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run} has no readable assignments.csv ({error}); is the run finished?") from error
