@@ -100,7 +100,7 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
 def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> Assessment:
     """Assign every split, score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
     data = data.readable()
-    embedded = [model.embed(split.images) for split in (data.train, data.test) if split is not None]
+    embedded = [model.embed_kept(split.images) for split in (data.train, data.test) if split is not None]
     if fit_clusterer and recipe.clusterer is not None:
         model.clusterer = recipe.clusterer.build(clusters=recipe.clusters, seed=recipe.seed)
         model.clusterer.fit(embedded[0].features.cpu().numpy())
@@ -170,10 +170,10 @@ def _rows(features: Tensor, rows: Array) -> Tensor:
 def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float | None:
     """ACC with batch-norm statistics of the test images, as the released IMC-SwAV program scores.
 
-    None where there is no labelled test split.
+    None where there is no labelled test split, or nothing was trained.
     """
     test = trainer.data.readable().test
-    if test is None or test.labels is None or not (test.labels >= 0).any():
+    if test is None or test.labels is None or not (test.labels >= 0).any() or not trainer.epochs:
         return None
     with evaluation_model(trainer, bn_statistics="test") as model:
         model.clusterer = clusterer

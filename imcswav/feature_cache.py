@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +38,7 @@ class FeatureCache:
     @classmethod
     def open(cls, network: str) -> Self | None:
         """The cache of a network; None, with a warning, where there can be none."""
-        path = cache_root() / "features" / f"{network[:24]}.sqlite"
+        path = cache_root() / "features" / f"{network}.sqlite"
         try:
             return cls(path)
         except (OSError, sqlite3.Error) as error:
@@ -69,6 +70,34 @@ class FeatureCache:
     def close(self) -> None:
         """Nothing is asked or kept any more."""
         self._database.close()
+
+
+@contextmanager
+def kept(network: str) -> Iterator[Callable[[Array, Callable[[Array], Array]], Array]]:
+    """Gives what takes images (B, C, H, W) and a function of some of them to features: the others are known already.
+
+    ``network`` tells all that makes the features.
+    """
+    cache = FeatureCache.open(hashlib.sha256(network.encode()).hexdigest()[:24])
+
+    def features(images_BCHW: Array, compute: Callable[[Array], Array]) -> Array:
+        if cache is None:
+            return compute(images_BCHW)
+        keys = pixel_keys(images_BCHW)
+        rows = cache.get(keys)
+        missing = [place for place, row in enumerate(rows) if row is None]
+        if missing:
+            computed_MF = compute(images_BCHW[missing])
+            cache.put([keys[place] for place in missing], computed_MF)
+            for place, row in zip(missing, computed_MF, strict=True):
+                rows[place] = row
+        return np.stack([row for row in rows if row is not None])
+
+    try:
+        yield features
+    finally:
+        if cache is not None:
+            cache.close()
 
 
 def pixel_keys(images_BCHW: Array) -> list[bytes]:

@@ -18,13 +18,17 @@ from imcswav.data import DataFacts, Images
 from imcswav.devices import pick_device
 from imcswav.engine import resolve_precision
 from imcswav.errors import RunError
+from imcswav.feature_cache import kept
 from imcswav.files import write_atomically
 from imcswav.imaging.read import to_images
 from imcswav.learners import Embedding, Learner, training_only
 from imcswav.part import Part, dump_part
+from imcswav.progress import stage
 
 FORMAT = 1
 BATCH = 500
+KEPT_BATCH = 64
+"""Images between two writes of features that are kept: at 224 px seconds on a CPU."""
 
 
 class Model:
@@ -83,6 +87,22 @@ class Model:
         known = [part.probabilities for part in parts if part.probabilities is not None]
         return Embedding(features, torch.cat(known) if known else None)
 
+    def embed_kept(self, images_NCHW: Images) -> Embedding:
+        """``embed``, but features that last (``Learner.lasting``) come from the cache on disk where it has them."""
+        network = self.learner.lasting()
+        if network is None:
+            return self.embed(images_NCHW)
+        how = f"{network} {self.flip} {self._half}"
+        rows = []
+        with kept(how) as cache, stage("Features", total=len(images_NCHW)) as advance:
+            for batch_BCHW in images_NCHW.split(KEPT_BATCH):
+                rows.append(cache(batch_BCHW.cpu().numpy(), self._features))
+                advance(len(batch_BCHW))
+        return Embedding(torch.from_numpy(np.concatenate(rows)), None)
+
+    def _features(self, images_BCHW: Array) -> Array:
+        return _numpy(self.embed_batch(torch.from_numpy(images_BCHW)).features)
+
     @torch.no_grad()
     def embed_batch(self, images_BCHW: Tensor) -> Embedding:
         """Features and probabilities of one batch, averaged over the mirror images too where ``flip`` says so.
@@ -102,10 +122,17 @@ class Model:
     @torch.no_grad()
     def embed_upright(self, images_BCHW: Tensor) -> Embedding:
         """The same of the images as they are."""
-        device = next(self.learner.parameters()).device
-        half = self.precision != "fp32" and resolve_precision("auto", device) == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        device = self._device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
             return self.learner.embed(images_BCHW.to(device), self.views)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.learner.parameters()).device
+
+    @property
+    def _half(self) -> bool:
+        return self.precision != "fp32" and resolve_precision("auto", self._device) == "bf16"
 
     def assign(self, embedding: Embedding) -> Array:
         """Probabilities (N, K) by the clusterer where there is one, else by the learner's own head."""

@@ -77,6 +77,7 @@ class Joined(Data):
         # kept where meeting files tells which can be read; tensors would be held in memory twice
         self.source = source if isinstance(self.train.images, Fetched) else None
         self.class_names, self.mean, self.std = source.class_names, source.mean, source.std
+        self.folder = source.folder
         self.resize, self.skipped, self.note, self.reading = source.resize, source.skipped, source.note, source.reading
 
     def readable(self) -> Self:
@@ -133,7 +134,10 @@ def _join(source: Data) -> JoinedSplit:
         name: torch.cat([split.subsets.get(name, torch.zeros(len(split), dtype=torch.bool)) for split in (train, test)])
         for name in {**train.subsets, **test.subsets}
     }
-    return JoinedSplit(_images(train.images, test.images), names, _labels(train, test), subsets, first=len(train))
+    return JoinedSplit(
+        _images(train.images, test.images), names, _labels(train, test), subsets,
+        files=[*train.files, *test.files], first=len(train),
+    )  # fmt: skip
 
 
 def _images(train: Images, test: Images) -> Images:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from imcswav.component import Component
 
 if TYPE_CHECKING:
+    from imcswav.evaluate import Assessment
     from imcswav.trainer import Trainer
 
 
@@ -33,6 +34,9 @@ class Callback(Component, kind="callback"):
 
     def interrupt(self, trainer: Trainer) -> None:
         """Ctrl-C: the step under way is finished."""
+
+    def finish(self, trainer: Trainer, assessment: Assessment) -> None:
+        """The last epoch's network has assigned all images, and the run folder has everything that runs leave."""
 
     def close(self, trainer: Trainer) -> None:
         """Last of all, also after an error or Ctrl-C."""

@@ -64,6 +64,8 @@ class Split:
     """int64 (N,), −1 where unknown, or None. Never handed to a learner."""
     subsets: Mapping[str, Tensor] = field(default_factory=dict)
     """bool (N,) on the CPU by name: parts of the split that the data set's authors set apart, whatever the labels."""
+    files: Sequence[str] = ()
+    """Path of each file below the data's ``folder``, as the file system knows it; empty where images are no files."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -117,6 +119,8 @@ class Data(Component, kind="data"):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: Resize = "crop"
+    folder: str = ""
+    """Absolute path of the folder that files lie in; "" where images are no files."""
     skipped: Sequence[tuple[str, str]] = ()
     """(path, reason) of every file that could not be read; of streamed ones, of those met so far."""
     reading: str = ""

@@ -130,7 +130,7 @@ class Files(Data):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         train, test = self.config.listings()
-        self.resize = self.config.resize
+        self.resize, self.folder = self.config.resize, os.path.abspath(self.config.folder())
         self._classes = sorted({*(train.classes or ()), *((test and test.classes) or ())})
         self.class_names = self.config.titles(self._classes)
         side = self.config.side(train)
@@ -201,11 +201,12 @@ class Files(Data):
 
     def _split(self, listing: Listing, images: Tensor | Streamed, kept: Sequence[int]) -> Split:
         root = self.config.folder()
-        names = [printable(listing.paths[index].relative_to(root)) for index in kept]
-        if listing.classes is None:
-            return Split(images, names)
-        number = {name: index for index, name in enumerate(self._classes)}
-        return Split(images, names, torch.tensor([number[listing.classes[index]] for index in kept]))
+        paths = [listing.paths[index].relative_to(root) for index in kept]
+        split = Split(images, [printable(path) for path in paths], files=[os.fspath(path) for path in paths])
+        if listing.classes is not None:
+            number = {name: index for index, name in enumerate(self._classes)}
+            split.labels = torch.tensor([number[listing.classes[index]] for index in kept])
+        return split
 
 
 def common_side(sides: Sequence[int]) -> int:
@@ -220,7 +221,8 @@ def _readable(split: Split) -> Split:
     if len(kept) == len(split):
         return split
     labels = None if split.labels is None else split.labels[torch.from_numpy(kept)]
-    return Split(split.images.select(kept), [split.names[index] for index in kept], labels)
+    names, files = ([texts[index] for index in kept] for texts in (split.names, split.files))
+    return Split(split.images.select(kept), names, labels, files=files)
 
 
 def _ignored(listing: Listing) -> str:

@@ -18,6 +18,7 @@ from imcswav.recipe.seed_numbers import seed_numbers
 
 DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "checkpoint", "evaluate")
 DEFAULT_LEARNER = "multiview"
+DEFAULT_OPTIMIZER = {"name": "adam", "lr": 1e-3}
 
 
 class TrainerSettings(Settings):
@@ -161,8 +162,8 @@ class Recipe(Settings):
     """The network and its training step. Its settings may stand at the top level."""
     init: InitSettings | None = None
     """The finished run that the network starts from; unset: as its parts are initialised."""
-    optimizer: Annotated[Component.Config, Part("optimizer")] = "adam"  # type: ignore[assignment]
-    """Moves the weights."""
+    optimizer: Annotated[Component.Config, Part("optimizer")] = DEFAULT_OPTIMIZER  # type: ignore[assignment]
+    """Moves the weights; unset: Adam with its authors' learning rate of 0.001."""
     schedule: Annotated[Component.Config, Part("schedule")] = "constant"  # type: ignore[assignment]
     """Factor on the learning rate in the course of the training."""
     clusterer: Annotated[Component.Config, Part("clusterer")] | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imcswav.clusterers import Array
 from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, known_labels, published_accuracy
 from imcswav.files import write_csv
 from imcswav.protocol import describe, origins, split_name
@@ -40,6 +41,7 @@ def finish(trainer: Trainer) -> dict[str, Any]:
             plot_confusion(run.path / "confusion.png", labels_N, clusters_N, recipe.clusters, class_names)
     plot_curves(run.path / "curves.png", run.path / "metrics.jsonl")
     run.write_json("summary.json", summary)
+    trainer.call("finish", assessment)
     return summary
 
 
@@ -105,8 +107,14 @@ def assignment_rows(assigned: Assigned, split: str, class_names: Sequence[str]) 
     assert assigned.probabilities is not None
     clusters, confidence, labels = assigned.clusters, assigned.probabilities.max(1), assigned.labels
     for i, (name, origin) in enumerate(zip(assigned.split.names, origins(assigned.split, split), strict=True)):
-        label = "" if labels is None or labels[i] < 0 else class_names[labels[i]] if class_names else labels[i]
-        yield name, origin, int(clusters[i]), f"{confidence[i]:.4f}", label
+        yield name, origin, int(clusters[i]), f"{confidence[i]:.4f}", label_name(labels, i, class_names)
+
+
+def label_name(labels: Array | None, image: int, class_names: Sequence[str]) -> str:
+    """The ground truth of an image in words, or as a number where classes have no names; "" where unknown."""
+    if labels is None or labels[image] < 0:
+        return ""
+    return class_names[labels[image]] if class_names else str(labels[image])
 
 
 def runtime_summary(trainer: Trainer) -> dict[str, Any]:
