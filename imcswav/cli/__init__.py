@@ -52,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": look.list_components,
     "show": look.show,
     "data": data.data,
+    "inspect": data.inspect,
     "evaluate": use.evaluate,
     "predict": use.predict,
     "features": use.features,

@@ -1,8 +1,9 @@
-"""The command about data sets: data."""
+"""Commands about images before a training: data, inspect."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,3 +28,29 @@ def data(
 
     for part in shown(data_stats(source, changes)):
         console.out.print(part)
+
+
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="A folder of images, of any depth.")],
+    csv: Annotated[Path | None, typer.Option(help="Write a row a finding to this file; refused if it exists.")] = None,
+) -> None:
+    """Find broken, blank, tiny and duplicate images in a folder; nothing in it is changed.
+
+    Duplicates are the same files, and pictures saved anew, resized or made brighter; the largest one counts.
+    """
+    from imcswav import console
+    from imcswav.progress import shown
+    from imcswav.quality import report
+    from imcswav.results import tables
+    from imcswav.results.comparison import refuse_existing
+    from imcswav.results.predict import writing
+
+    refuse_existing(csv)
+    with shown():
+        found = report.inspect_folder(folder)
+    for part in report.shown(found):
+        console.out.print(part)
+    if csv is not None:
+        with writing(csv):
+            report.write_findings(csv, found)
+    tables.written(csv)

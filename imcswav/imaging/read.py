@@ -13,6 +13,7 @@ Rules, the same for training and prediction:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import warnings
@@ -78,7 +79,7 @@ def decode(source: Any, *, size: int | None, channels: int | None = 3, resize: R
         return _decode(source, size, channels, resize)
     except Exception as error:  # a broken file can make a decoder raise anything
         name = printable(source) if isinstance(source, str | os.PathLike) else f"The {type(source).__name__}"
-        raise DataError(f"{name} can't be used as an image: {_reason(error)}.") from error
+        raise DataError(f"{name} can't be used as an image: {why_not(error)}.") from error
 
 
 def decode_many(
@@ -123,7 +124,57 @@ def try_decode(source: Any, *, size: int, channels: int, resize: Resize) -> Tens
     try:
         return _decode(source, size, channels, resize)
     except Exception as error:  # as in decode
-        return _reason(error)
+        return why_not(error)
+
+
+def why_not(error: Exception) -> str:
+    """Why an image can't be used, as half a sentence."""
+    match error:
+        case DataError():
+            return str(error)
+        case UnidentifiedImageError():
+            return "it is no image that Pillow reads"
+        case FileNotFoundError():
+            return "the file is not there (a broken link?)"
+        case OSError(errno=errno.ELOOP):
+            return "it is a link that leads round in a circle"
+        case PermissionError():
+            return "reading it is not permitted"
+        case Image.DecompressionBombError():
+            return f"its pixels are over the limit of {PIXEL_LIMIT:,}"
+        case _:
+            text = " ".join(str(error).split()).rstrip(".")
+            return f"decoding fails ({type(error).__name__}{': ' if text else ''}{text})"
+
+
+def check_file(path: Path) -> None:
+    """Raise DataError for what must not even be opened, such as a pipe, and for an empty file; half a sentence."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is no regular file")
+    if not status.st_size:
+        raise DataError("the file is empty")
+
+
+def thumbnail(path: Path, file: BinaryIO, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """A file stretched to uint8 (3, size, size), and width and height of the whole picture as it is to be seen.
+
+    ``file`` is the file at ``path``, opened at its start; it is decoded once, no larger than needed. A ``.npy`` file
+    of other than 1 or 3 channels gives the first three, or the first. Raises what a decoder raises: see ``why_not``.
+    """
+    if path.suffix.lower() == ".npy":
+        pixels_CHW = _read(path, size, None)
+        full = pixels_CHW.shape[2], pixels_CHW.shape[1]
+        pixels_CHW = pixels_CHW[: 3 if len(pixels_CHW) > 2 else 1]
+    else:
+        image = _header(file, path.suffix.lower())
+        full = image.size
+        reduced = _reduced(image, size)
+        stored = reduced.size
+        pixels_CHW = _from_pil(reduced, 3)
+        if tuple(pixels_CHW.shape[:0:-1]) != stored:  # the camera was held upright
+            full = full[::-1]
+    return fit(to_channels(pixels_CHW[None], 3), size, "stretch")[0], full
 
 
 def to_images(images: Any, *, size: int | None = None, channels: int | None = None, resize: Resize = "crop") -> Tensor:
@@ -188,11 +239,7 @@ def _decode(source: Any, size: int | None, channels: int | None, resize: Resize)
 
 
 def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError("it is no regular file")
-    if not status.st_size:
-        raise DataError("the file is empty")
+    check_file(path)
     if path.suffix.lower() == ".npy":
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is read before the check
         _check_limit(values.size, "values")
@@ -203,20 +250,27 @@ def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
 
 def _open(file: BinaryIO, suffix: str, size: int | None) -> Image.Image:
     """Open without decoding; a JPEG will be decoded no larger than needed for twice ``size``."""
+    return _reduced(_header(file, suffix), size)
+
+
+def _header(file: BinaryIO, suffix: str) -> Image.Image:
+    """What a file says of itself, in full size and with no limit but Pillow's."""
     jpeg = file.read(3) == b"\xff\xd8\xff"
     file.seek(0)
     if jpeg:  # not by Image.open, which refuses a huge one before it can be reduced
-        image: Image.Image = JpegImagePlugin.JpegImageFile(file)
-        full = image.width * image.height
-        if size:
-            image.draft(None, (2 * size, 2 * size))
-        _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels")
-        return image
+        return JpegImagePlugin.JpegImageFile(file)
     known = _formats()
     first = known.get(suffix)
     order = ([first] if first else []) + sorted(set(known.values()) - {first})
-    image = Image.open(file, formats=order)
-    _check_limit(image.width * image.height, "pixels")
+    return Image.open(file, formats=order)
+
+
+def _reduced(image: Image.Image, size: int | None) -> Image.Image:
+    """Ready to be decoded, a JPEG by its decoder's own reduction; raises DataError over the limit."""
+    full = image.width * image.height
+    if size and isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (2 * size, 2 * size))
+    _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels")
     return image
 
 
@@ -253,24 +307,6 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
     pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1)
-
-
-def _reason(error: Exception) -> str:
-    """Why an image can't be used, as half a sentence."""
-    match error:
-        case DataError():
-            return str(error)
-        case UnidentifiedImageError():
-            return "it is no image that Pillow reads"
-        case FileNotFoundError():
-            return "the file is not there (a broken link?)"
-        case PermissionError():
-            return "reading it is not permitted"
-        case Image.DecompressionBombError():
-            return f"its pixels are over the limit of {PIXEL_LIMIT:,}"
-        case _:
-            text = " ".join(str(error).split()).rstrip(".")
-            return f"decoding fails ({type(error).__name__}{': ' if text else ''}{text})"
 
 
 def _refuse(error: OSError) -> None:

@@ -1,0 +1,82 @@
+"""The findings for people: a table on the screen, and a file with a row a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from imcswav.errors import DataError
+from imcswav.files import write_csv
+from imcswav.imaging.read import find_images
+from imcswav.quality.inspection import Inspection, inspect_files
+
+HEADER = ("image", "finding", "detail", "near_duplicate_of")
+MEANING = {
+    "broken": "can't be read",
+    "blank": "nearly one colour",
+    "tiny": "shorter side under 16 px",
+    "exact_duplicate": "the same file as another",
+    "near_duplicate": "the same picture as another, saved anew, smaller or brighter",
+}
+"""By finding, in the order of the table."""
+EXAMPLES = 3
+"""Images that are named in the table for each finding."""
+
+Row = tuple[str, str, str, str]
+
+
+def inspect_folder(folder: Path) -> Inspection:
+    """Look at all images below a folder; raises DataError where there is no such folder, or none in it."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
+    paths = find_images(folder)
+    if not paths:
+        raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it; give another folder.")
+    return inspect_files(paths, folder)
+
+
+def findings(found: Inspection) -> list[Row]:
+    """A row (``HEADER``) a finding, in the order of the files; an image may have several."""
+    return [row for _, row in sorted(_findings(found), key=lambda item: item[0])]
+
+
+def _findings(found: Inspection) -> Iterator[tuple[int, Row]]:
+    for index, reason in found.broken.items():
+        yield index, (found.names[index], "broken", reason, "")
+    for index in found.blank:
+        yield index, (found.names[index], "blank", f"contrast {found.seen[index].contrast:.1f} of 255", "")
+    for index in found.tiny:
+        yield index, (found.names[index], "tiny", _size(found, index), "")
+    for one in found.duplicates:
+        detail = "same content" if one.exact else f"{_size(found, one.image)} and {_size(found, one.of)}"
+        kind = "exact_duplicate" if one.exact else "near_duplicate"
+        yield one.image, (found.names[one.image], kind, detail, found.names[one.of])
+
+
+def _size(found: Inspection, index: int) -> str:
+    return f"{found.seen[index].width} × {found.seen[index].height} px"
+
+
+def write_findings(path: Path, found: Inspection) -> None:
+    """Write ``findings`` as a CSV file, also when there are none; an existing one is replaced."""
+    write_csv(path, HEADER, findings(found))
+
+
+def shown(found: Inspection) -> list[Table | str]:
+    """What the command prints: a row a kind of finding with the first few images, and what is left."""
+    rows = findings(found)
+    table = Table("finding", "images", "what", "for example")
+    for kind, meaning in MEANING.items():
+        of_kind = [row for row in rows if row[1] == kind]
+        if of_kind:
+            more = ["…"] if len(of_kind) > EXAMPLES else []
+            table.add_row(kind, f"{len(of_kind):,}", meaning, "\n".join([*map(_example, of_kind[:EXAMPLES]), *more]))
+    counted = f"{len(found.paths):,} files, {len(found.seen):,} images, {len(found.distinct):,} of them distinct."
+    return [table, counted] if rows else [counted, "Nothing was found wrong."]
+
+
+def _example(row: Row) -> str:
+    image, kind, detail, of = row
+    return f"{image} = {of}" if of else f"{image} ({detail})" if kind == "broken" else image
