@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from imcswav.api import load as load
     from imcswav.api import resume as resume
     from imcswav.api import run as run
+    from imcswav.clustering import Clustering as Clustering
+    from imcswav.clustering.folder import cluster as cluster
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
     from imcswav.model import Model as Model
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Clustering": "imcswav.clustering",
     "Component": "imcswav.component",
     "ImcswavError": "imcswav.errors",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",
+    "cluster": "imcswav.clustering.folder",
     "compare_runs": "imcswav.results.comparison",
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",

@@ -3,6 +3,7 @@
 ImcswavError            base; its text is one sentence: what was wrong, where, and what to do
 ├── RecipeError         a recipe can't be read or run; carries every problem found, not just the first
 ├── PluginError         a component or a plugin package breaks the contract
+├── WeightsError        pretrained weights can't be had
 ├── DataError           images are missing, unreadable or don't fit
 └── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
@@ -21,6 +22,14 @@ class ImcswavError(Exception):
 
 class PluginError(ImcswavError):
     """A component or a plugin package breaks the contract."""
+
+
+class WeightsError(ImcswavError):
+    """Pretrained weights can't be had: no network, and no copy on this machine. ``source`` says where they are."""
+
+    def __init__(self, text: str, source: str = "") -> None:
+        self.source = source
+        super().__init__(text)
 
 
 class DataError(ImcswavError):

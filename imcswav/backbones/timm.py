@@ -23,7 +23,7 @@ from imcswav.backbones._timm_models import (
     small_stem,
     smallest_size,
 )
-from imcswav.errors import ImcswavError, Problem
+from imcswav.errors import ImcswavError, Problem, WeightsError
 from imcswav.plugins import did_you_mean, hookimpl
 from imcswav.weights import read_weights
 
@@ -192,18 +192,21 @@ def _download(config: Timm.Config, channels: int, size: int) -> nn.Module:
             reason = " ".join(str(error).split()).rstrip(".")
             if isinstance(error, OSError) and not reachable:
                 reason = "the hub can't be reached and its cache on this machine hasn't got them"
-            raise ImcswavError(
-                f"The pretrained weights of {config.model} can't be had ({reason}); get {_source(config.model)} on a "
-                f"machine with network and give it as backbone.weights, or set backbone.pretrained = false."
+            hub = _source(config.model)
+            found = f"the file of weights of huggingface.co/{hub}" if hub else "them"
+            raise WeightsError(
+                f"The pretrained weights of {config.model} can't be had ({reason}); get {found} on a "
+                f"machine with network and give it as backbone.weights, or set backbone.pretrained = false.",
+                hub,
             ) from error
 
 
 def _source(name: str) -> str:
+    """The hub's repository of a model's weights, "" where there is none."""
     import timm
 
     known = timm.models.get_pretrained_cfg(name)
-    hub = getattr(known, "hf_hub_id", None)
-    return f"the file of weights of huggingface.co/{hub}" if hub else "them"
+    return str(getattr(known, "hf_hub_id", None) or "")
 
 
 def _load(model: nn.Module, config: Timm.Config) -> None:

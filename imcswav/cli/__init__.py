@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import data, docs, extend, look, measure, train, use
+from imcswav.cli import data, docs, extend, folder, look, measure, train, use
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -44,6 +44,7 @@ def _options(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "cluster": folder.cluster,
     "run": train.run,
     "resume": train.resume,
     "reproduce": train.reproduce,

@@ -46,7 +46,10 @@ class Listing:
 
     def thin(self, limit: int | None) -> Listing:
         """At most ``limit`` files, drawn blind to classes: ground truth must not shape training."""
-        chosen = blind_subset(len(self.paths), limit)
+        return self.select(blind_subset(len(self.paths), limit))
+
+    def select(self, chosen: Sequence[int]) -> Listing:
+        """These files only."""
         classes = self.classes and [self.classes[index] for index in chosen]
         return dataclasses.replace(self, paths=[self.paths[index] for index in chosen], classes=classes)
 
@@ -73,6 +76,10 @@ class FilesConfig(Data.Config):
     def listings(self) -> tuple[Listing, Listing | None]:
         """The training and the test files, nothing decoded; raises DataError when they are missing."""
         raise NotImplementedError
+
+    def distinct(self, train: Listing) -> Listing:
+        """The training files without those that a setting leaves out after a look at each."""
+        return train
 
     def titles(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Names for a reader of the classes that the listings name."""
@@ -130,6 +137,7 @@ class Files(Data):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         train, test = self.config.listings()
+        train = self.config.distinct(train)
         self.resize, self.folder = self.config.resize, os.path.abspath(self.config.folder())
         self._classes = sorted({*(train.classes or ()), *((test and test.classes) or ())})
         self.class_names = self.config.titles(self._classes)

@@ -22,6 +22,8 @@ class ImageFolder(Files, name="image_folder"):
     class Config(FilesConfig):
         splits: Literal["auto", "none"] = "auto"
         """"auto" takes train/ and test/ (or val/) below the root as splits; "none" takes all as one."""
+        duplicates: Literal["keep", "drop"] = "keep"
+        """"drop" leaves out the training images that show the same as another one (`imcswav inspect` lists them)."""
         labels: Literal["auto", "none"] = "auto"
         """"auto" takes class folders as ground truth for evaluation; "none" knows no ground truth."""
 
@@ -48,6 +50,15 @@ class ImageFolder(Files, name="image_folder"):
             return DataError(
                 f"There are no {kind} in '{folder}' or below it{seen}; put some there or change data.root."
             )
+
+        def distinct(self, train: Listing) -> Listing:
+            """Without duplicates, if so wanted; the largest image of those that show the same stays."""
+            if self.duplicates == "keep":
+                return train
+            from imcswav.quality import inspect_once
+
+            doubles = {one.image for one in inspect_once(train.paths, train.folder).duplicates}
+            return train.select([index for index in range(len(train.paths)) if index not in doubles])
 
     config: Config
 

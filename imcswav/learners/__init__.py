@@ -159,6 +159,10 @@ class Learner(Component, nn.Module, kind="learner"):
         """
         return None
 
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std, a value a channel in [0, 1], by which ``embed`` normalises images."""
+        return self.facts.mean, self.facts.std
+
     def encoder(self) -> nn.Module:
         """The network of ``embed``'s features: normalised images (N, C, H, W) → features (N, F)."""
         return self.get_submodule("backbone")

@@ -74,6 +74,10 @@ class Frozen(Learner, name="frozen"):
         mean, std = (self.get_buffer(name).view(1, -1, 1, 1) for name in ("mean", "std"))
         return Embedding(self.backbone(images_NCHW.float().div_(255).sub_(mean).div_(std)).float(), None)
 
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The backbone's own where it has some."""
+        return tuple(self.get_buffer("mean").tolist()), tuple(self.get_buffer("std").tolist())
+
     def lasting(self) -> str:
         """Of the weights, mean and std, the backbone's settings and the size of images."""
         settings = self.config.backbone.restored().model_dump_json()

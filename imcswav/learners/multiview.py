@@ -310,6 +310,10 @@ class MultiView(Learner, name="multiview"):
         """What the parts' hooks make of the progress."""
         return tuple(phase_of(part, progress) for part in self._hooked())
 
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The views' own where they have some."""
+        return self.views.mean, self.views.std
+
     def encoder(self) -> nn.Module:
         """The backbone that ``embed`` uses: the teacher's where it assigns."""
         return self._network(self.branch)[0]

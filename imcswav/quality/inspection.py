@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,24 @@ def inspect_files(paths: Sequence[Path], root: Path) -> Inspection:
                 seen[index] = result
     names = [_name(path, root) for path in paths]
     return Inspection(paths, names, seen, broken, _duplicates(seen, names))
+
+
+def inspect_once(paths: Sequence[Path], root: Path) -> Inspection:
+    """``inspect_files``, but the files of the last call aren't looked at again unless one changed since."""
+    stamps = [(path, status.st_size, status.st_mtime_ns) for path in paths if (status := _status(path)) is not None]
+    return _remembered(tuple(paths), root, tuple(stamps))
+
+
+@lru_cache(maxsize=1)
+def _remembered(paths: Sequence[Path], root: Path, stamps: object) -> Inspection:
+    return inspect_files(paths, root)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # a link to nothing
+        return None
 
 
 def _look_at(paths: Sequence[Path], advance: Advance) -> list[Look | str]:

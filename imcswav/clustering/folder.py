@@ -1,0 +1,132 @@
+"""A folder of images in, a run folder with labels, clusters and a report out; no recipe needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imcswav import api
+from imcswav.build import prepare_torch, start_learner
+from imcswav.clusterers import Array
+from imcswav.clustering.plan import Plan, Quality, plan
+from imcswav.data import Data
+from imcswav.devices import pick_device
+from imcswav.errors import ImcswavError, Problem, WeightsError
+from imcswav.learners import Learner
+from imcswav.model import Model
+from imcswav.protocol import training_data
+from imcswav.recipe import Recipe
+from imcswav.recipe.files import load_recipe
+
+Settings = Sequence[str] | Mapping[str, Any]
+Tell = Callable[[str], object]
+
+
+def cluster(
+    folder: str | Path,
+    clusters: int | None = None,
+    *,
+    out: str | Path | None = None,
+    quality: Quality = "fast",
+    backbone: str | Path | None = None,
+    from_scratch: bool = False,
+    drop_duplicates: bool = False,
+    score: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+    settings: Settings = (),
+    warn: Callable[[Problem], object] | None = None,
+    tell: Tell = lambda text: None,
+) -> api.RunResult:
+    """Sort the images of a folder into ``clusters`` groups; gives the run, whose folder has labels and report.
+
+    ``quality`` "fast" clusters features of a frozen network, "best" trains it on. ``backbone``: a timm model's name or
+    a run folder; ``from_scratch`` takes no weights at all. ``clusters`` None chooses their number (fast only).
+    ``score``: folders are classes, known for scoring only. ``settings`` change the recipe as in ``imcswav.run``;
+    ``tell`` gets a sentence before each stage. Features are kept in the cache (IMCSWAV_CACHE), so that the same call
+    after an interruption goes on where it was.
+
+    Raises DataError, RecipeError, RunError and ImcswavError as ``imcswav.run`` does.
+    """
+    target = pick_device(device)
+    chosen = plan(
+        Path(folder), quality=quality, backbone=None if backbone is None else str(backbone), scratch=from_scratch,
+        cuda=target.type == "cuda",
+    )  # fmt: skip
+    tell(chosen.why)
+    changes: dict[str, Any] = {
+        **chosen.changes,
+        "name": _name(Path(folder)),
+        "seed": seed,
+        "trainer.device": str(target),
+        "data.duplicates": "drop" if drop_duplicates else "keep",
+        "data.labels": "auto" if score else "none",
+        "callbacks.clustering.enabled": True,
+    }
+    data = None
+    try:
+        if clusters is None:
+            clusters, data = _choose(chosen, changes, settings, tell)
+        overrides = _combined({**changes, "clusters": clusters}, settings)
+        return api.run(chosen.recipe, overrides, out=out, data=data, warn=warn)
+    except WeightsError as error:
+        raise WeightsError(_without_weights(chosen, error.source), error.source) from error
+
+
+def _without_weights(chosen: Plan, source: str) -> str:
+    model = chosen.changes["backbone.model"]
+    get = f"get them where there is a network (hf download {source} model.safetensors)" if source else "get them"
+    return (
+        f"The pretrained weights of {model} are neither on this machine nor to be had from the network; {get} and add "
+        f"--set backbone.pretrained=false --set backbone.weights=FILE, or train without weights: --from-scratch"
+    )
+
+
+def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Settings, tell: Tell) -> tuple[int, Data]:
+    recipe = load_recipe(chosen.recipe, _combined({**changes, "clusters": 2}, settings))
+    if recipe.trainer.epochs:
+        raise ImcswavError(
+            "How many clusters there are can only be chosen on a network that is there already; give -k, or choose "
+            "afterwards with: imcswav choose-k RUN"
+        )
+    from imcswav.choose_k import choose_k
+
+    features_NF, data = frozen_features(recipe)
+    choice = choose_k(features_NF, seed=recipe.seed)
+    tell(choice.sentence)
+    return choice.clusters, data
+
+
+def frozen_features(recipe: Recipe) -> tuple[Array, Data]:
+    """Features (N, F) of the training images by the network that a recipe starts from, and the data."""
+    prepare_torch(recipe)
+    data = training_data(recipe.resolved())
+    settings = recipe.learner
+    assert isinstance(settings, Learner.Config)
+    settings = settings if recipe.init is None else settings.restored()
+    learner: Learner = settings.build(facts=data.facts, clusters=recipe.clusters)
+    start_learner(recipe, learner, [])
+    model = Model(
+        learner.eval(), facts=data.facts, clusters=recipe.clusters, flip=recipe.predict.flip,
+        precision=recipe.trainer.precision,
+    ).to(pick_device(recipe.trainer.device))  # fmt: skip
+    with torch.no_grad():
+        return model.embed_kept(data.readable().train.images).features.cpu().numpy(), data
+
+
+def _combined(changes: Mapping[str, Any], settings: Settings) -> Settings:
+    """The plan's changes with the caller's over them."""
+    if isinstance(settings, Mapping):
+        return {**changes, **settings}
+    return [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *settings]  # JSON's values are TOML's
+
+
+def _name(folder: Path) -> str:
+    """A recipe's name made of a folder's."""
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:80]
+    return f"cluster-{kept or 'images'}"

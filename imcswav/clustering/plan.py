@@ -1,0 +1,125 @@
+"""Which recipe clusters a folder: nobody who has photographs should have to write one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from imcswav.errors import DataError, ImcswavError, RunError
+from imcswav.imaging.read import decode, find_images, shorter_side
+from imcswav.part import dump_part
+from imcswav.runs import RunFolder
+from imcswav.start import finished
+
+Quality = Literal["fast", "best"]
+BACKBONE = "vit_small_patch14_dinov2.lvd142m"
+"""DINOv2, small: learned without labels from 142 million photographs (Oquab et al. 2023, arXiv 2304.07193)."""
+SIDE = 224
+"""Pixels of a side for pretrained networks that take any size."""
+SAMPLE = 50
+"""Files that are looked at to see what kind of images a folder has."""
+SMALL, TINY = 64, 12
+"""Sides in pixels up to which networks for small images, and for tiny ones, are meant."""
+GREY = 4
+"""Most difference between the channels of a grey image, in levels of 255: what JPEG leaves."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe, what is changed in it, and the reason in a sentence."""
+
+    recipe: str | Path
+    changes: Mapping[str, Any]
+    why: str
+
+
+def plan(
+    folder: Path, *, quality: Quality = "fast", backbone: str | None = None, scratch: bool = False, cuda: bool = False
+) -> Plan:
+    """The recipe for a folder of images; ``backbone`` is a timm model's name or a run folder.
+
+    Raises DataError for a folder without images, RunError for a run that isn't finished, ImcswavError for what can't go
+    together.
+    """
+    if scratch and backbone is not None:
+        raise ImcswavError("--from-scratch and --backbone can't go together: give one of them.")
+    data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
+    if scratch:
+        return _from_scratch(data, _sample(folder), cuda)
+    if backbone is not None and Path(backbone).exists():
+        run = finished(Path(backbone).resolve())
+        return _trained_on(data, run) if quality == "best" else _features_of(data, run)
+    model = backbone or BACKBONE
+    if quality == "best":
+        why = f"IMC-SwAV from the pretrained weights of {model}."
+        return Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": _side(model)}, why)
+    why = f"Features of the pretrained {model}, and many heads on them."
+    return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": _side(model)}, why)
+
+
+def _from_scratch(data: Mapping[str, Any], images: list[Path], cuda: bool) -> Plan:
+    sides = [side for path in images if (side := shorter_side(path)) is not None]
+    grey = _grey(images)
+    changes = {**data, "data.channels": 1 if grey else 3}
+    if grey and sides and max(sides) <= TINY:
+        why = f"Trained from scratch by the recipe digits, for grey images of at most {TINY} px."
+        return Plan("digits", {**changes, "data.size": TINY}, why)
+    recipe = "folder" if cuda else "folder_small"
+    where = "on a GPU" if cuda else "on a CPU"
+    return Plan(recipe, changes, f"Trained from scratch by the recipe {recipe}, {where}.")
+
+
+def _features_of(data: Mapping[str, Any], run: RunFolder) -> Plan:
+    """The run's backbone as it is, on images as the run had them."""
+    from imcswav.model import Model
+
+    model, learner = Model.load(run.path, "cpu"), run.recipe().learner
+    settings = getattr(learner, "backbone", None)
+    if settings is None:
+        raise RunError(f"The network of the run {run.path} has no backbone of its own; give another --backbone.")
+    mean, std = model.learner.normalization()
+    changes = {
+        **data, "data.size": model.facts.size, "data.channels": model.facts.channels, "data.resize": model.facts.resize,
+        "learner.mean": list(mean), "learner.std": list(std), "init.run": str(run.path),
+        **{f"backbone.{key}": value for key, value in dump_part(settings.restored()).items()},
+    }  # fmt: skip
+    return Plan("folder_pretrained", changes, f"Features of the network of {run.path}, and many heads on them.")
+
+
+def _trained_on(data: Mapping[str, Any], run: RunFolder) -> Plan:
+    """The run's own recipe on the new images, from its weights."""
+    changes = {**data, "init.run": str(run.path)}
+    return Plan(run.path / "recipe.toml", changes, f"Trained on from the run {run.path}, by its recipe.")
+
+
+def _side(model: str) -> int:
+    """Pixels of a side for a pretrained model: its own, or fewer where that is large."""
+    import timm
+
+    known = timm.models.get_pretrained_cfg(model)
+    if known is None:
+        return SIDE
+    return min(int(known.input_size[-1]), SIDE)
+
+
+def _sample(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
+    paths = find_images(folder)
+    if not paths:
+        raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it; give another folder.")
+    return paths[:: max(1, len(paths) // SAMPLE)]
+
+
+def _grey(paths: list[Path]) -> bool:
+    """Whether all that can be read of them have no colours."""
+    for path in paths:
+        try:
+            image_CHW = decode(path, size=SMALL, channels=3).int()
+        except DataError:
+            continue
+        if int((image_CHW.amax(0) - image_CHW.amin(0)).max()) > GREY:
+            return False
+    return True

@@ -1,0 +1,75 @@
+"""A run's files sorted into one folder a cluster, as copies or links; the originals stay where they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from imcswav.clustering import OUTLIER, Clustering
+from imcswav.errors import DataError, RunError
+from imcswav.progress import stage
+from imcswav.runs import refuse_filled
+
+How = Literal["copy", "link"]
+LONGEST = 255
+"""Bytes of a file name that file systems take."""
+
+
+def sort_files(clustering: Clustering, target: Path, how: How) -> int:
+    """Copy or link every file into ``target/NN title/``; gives how many there are.
+
+    ``target`` has to be new or empty. Files of one name in one cluster get a number behind their names. Raises
+    DataError where the images are no files or one is gone, RunError where ``target`` can't be written.
+    """
+    if not clustering.paths:
+        raise DataError("The images of this run are no files, so they can't be sorted into folders.")
+    refuse_filled(target)
+    put = shutil.copy2 if how == "copy" else _link
+    with stage("Sorting files", total=len(clustering)) as advance:
+        for source, place in _places(clustering, target):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                put(source, place)
+            except FileNotFoundError as error:
+                raise DataError(f"{source} is gone; what was sorted before it stays in {target}.") from error
+            except OSError as error:
+                raise RunError(f"{place} can't be written: {error.strerror or error}.") from error
+            advance()
+    return len(clustering)
+
+
+def folder_name(clustering: Clustering, cluster: int) -> str:
+    """``03 deer``, with enough digits that folders sort by number; ``outliers``."""
+    if cluster == OUTLIER:
+        return "outliers"
+    number = f"{cluster:0{len(str(max(clustering.ids)))}d}"
+    title = re.sub(r'[\x00-\x1f/\\:*?"<>|]+', "_", clustering.titles.get(cluster, "")).strip(" .")
+    return f"{number} {_shortened(title, LONGEST - len(number) - 1)}".strip()
+
+
+def _places(clustering: Clustering, target: Path) -> Iterator[tuple[Path, Path]]:
+    taken: set[Path] = set()
+    for image, cluster in enumerate(clustering.clusters_N.tolist()):
+        source = Path(clustering.root, clustering.paths[image])
+        place = folder = target / folder_name(clustering, cluster)
+        place, number = folder / source.name, 1
+        while place in taken:
+            number += 1
+            ending = f" ({number}){source.suffix}"
+            place = (
+                folder / f"{_shortened(source.stem, LONGEST - len(ending.encode('utf-8', 'surrogateescape')))}{ending}"
+            )
+        taken.add(place)
+        yield source, place
+
+
+def _shortened(text: str, most: int) -> str:
+    """The text in at most so many bytes."""
+    return text.encode("utf-8", "surrogateescape")[:most].decode("utf-8", "surrogateescape")
+
+
+def _link(source: Path, place: Path) -> None:
+    place.symlink_to(source.absolute())
