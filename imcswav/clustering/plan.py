@@ -22,6 +22,8 @@ SAMPLE = 50
 """Files that are looked at to see what kind of images a folder has."""
 SMALL, TINY = 64, 12
 """Sides in pixels up to which networks for small images, and for tiny ones, are meant."""
+FEW = 256
+"""Fewer images than two batches of the recipes are trained on by smaller batches."""
 GREY = 4
 """Most difference between the channels of a grey image, in levels of 255: what JPEG leaves."""
 
@@ -46,8 +48,9 @@ def plan(
     if scratch and backbone is not None:
         raise ImcswavError("--from-scratch and --backbone can't go together: give one of them.")
     data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
+    paths = _images(folder)
     if scratch:
-        return _from_scratch(data, _sample(folder), cuda)
+        return _from_scratch(data, paths, cuda)
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
         return _trained_on(data, run) if quality == "best" else _features_of(data, run)
@@ -59,10 +62,13 @@ def plan(
     return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": _side(model)}, why)
 
 
-def _from_scratch(data: Mapping[str, Any], images: list[Path], cuda: bool) -> Plan:
-    sides = [side for path in images if (side := shorter_side(path)) is not None]
-    grey = _grey(images)
+def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Plan:
+    sample = paths[:: max(1, len(paths) // SAMPLE)]
+    sides = [side for path in sample if (side := shorter_side(path)) is not None]
+    grey = _grey(sample)
     changes = {**data, "data.channels": 1 if grey else 3}
+    if len(paths) < FEW:
+        changes["trainer.batch_size"] = max(2, len(paths) // 2)
     if grey and sides and max(sides) <= TINY:
         why = f"Trained from scratch by the recipe digits, for grey images of at most {TINY} px."
         return Plan("digits", {**changes, "data.size": TINY}, why)
@@ -104,13 +110,13 @@ def _side(model: str) -> int:
     return min(int(known.input_size[-1]), SIDE)
 
 
-def _sample(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
     paths = find_images(folder)
     if not paths:
         raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it; give another folder.")
-    return paths[:: max(1, len(paths) // SAMPLE)]
+    return paths
 
 
 def _grey(paths: list[Path]) -> bool:

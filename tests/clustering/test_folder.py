@@ -1,0 +1,138 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from cli_calls import call
+from clustering.made import photographs
+
+import imcswav
+from imcswav.clustering import Clustering
+from imcswav.errors import ImcswavError, RunError, WeightsError
+from imcswav.metrics.acc import accuracy
+from imcswav.runs import RunFolder
+
+NET = {"backbone.stem": 4, "backbone.widths": [6, 8], "backbone.strides": [1, 2]}
+QUICK = {"trainer.epochs": 1, "trainer.batch_size": 8, "trainer.threads": 1, "callbacks.tensorboard.enabled": False}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("my photos")
+    return folder, photographs(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """A run from scratch on the photographs."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return imcswav.cluster(photos[0], 2, from_scratch=True, device="cpu", out=out, settings=NET | QUICK).path
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMCSWAV_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def rows(path):
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+def test_from_scratch_every_image_gets_a_row(photos, trained):
+    folder, kinds = photos
+    found = rows(trained / "labels.csv")
+    assert [row["image"] for row in found] == sorted(kinds)
+    assert {row["cluster"] for row in found} <= {"0", "1"}
+    assert sum(int(row["size"]) for row in rows(trained / "clusters.csv")) == len(kinds)
+    assert Clustering.of(trained).file(0) == folder / found[0]["image"]
+    assert RunFolder.open(trained).summary()["acc"] is None
+
+
+def test_features_of_a_run_are_clustered_and_found_again(photos, trained, tmp_path, cache_folder):
+    folder, kinds = photos
+    runs = [imcswav.cluster(folder, 2, backbone=trained, device="cpu", out=tmp_path / name) for name in "ab"]
+    one, other = (Clustering.of(run.path) for run in runs)
+    np.testing.assert_array_equal(one.clusters_N, other.clusters_N)
+    truth_N = np.array([kinds[name] for name in one.names])
+    assert accuracy(truth_N, one.clusters_N) == 1.0
+    assert len(list((cache_folder / "features").iterdir())) == 1
+    # the network is the run's own, and sees images as the run had them
+    model, before = imcswav.load(runs[0].path, "cpu"), imcswav.load(trained, "cpu")
+    paths = [folder / name for name in one.names]
+    np.testing.assert_allclose(model.transform(paths), before.transform(paths), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(model.predict(paths), one.clusters_N)
+
+
+def test_a_run_is_trained_on(photos, trained, tmp_path):
+    done = imcswav.cluster(photos[0], 2, backbone=trained, quality="best", device="cpu", out=tmp_path / "run")
+    assert done.summary["epochs"] == 1
+    assert json.loads((done.path / "environment.json").read_text())["init"]["run"] == str(trained)
+
+
+def test_duplicates_are_listed_and_left_out_if_so_wanted(photos, trained, tmp_path):
+    folder, kinds = photos
+    copied = tmp_path / "photos"
+    photographs(copied)
+    first = sorted(kinds)[0]
+    (copied / "copy of it.png").write_bytes((copied / first).read_bytes())
+    kept = imcswav.cluster(copied, 2, backbone=trained, device="cpu", out=tmp_path / "kept").path
+    (double,) = [row for row in rows(kept / "labels.csv") if row["near_duplicate_of"]]
+    assert {double["image"], double["near_duplicate_of"]} == {first, "copy of it.png"}
+    assert "exact_duplicate" in {row["finding"] for row in rows(kept / "quality.csv")}
+    dropped = imcswav.cluster(copied, 2, backbone=trained, device="cpu", out=tmp_path / "dropped", drop_duplicates=True)
+    assert double["image"] not in {row["image"] for row in rows(dropped.path / "labels.csv")}
+    assert len(rows(dropped.path / "labels.csv")) == len(kinds)
+    assert "exact_duplicate" in {row["finding"] for row in rows(dropped.path / "quality.csv")}
+
+
+def test_the_command_sorts_copies_and_says_where_everything_is(photos, trained, tmp_path, capsys):
+    folder, kinds = photos
+    code, out, err = call(
+        capsys, "cluster", folder, "-k", 2, "--backbone", trained, "--device", "cpu", "--out", tmp_path / "run",
+        "--copy-to", tmp_path / "sorted", "--set", "clusterer.name=kmeans",
+    )  # fmt: skip
+    assert code == 0, err
+    assert f"{len(kinds)} images in 2 clusters" in out
+    assert "labels.csv" in out
+    assert sorted(path.name for path in (tmp_path / "sorted").rglob("*.png")) == sorted(kinds)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(kinds)
+    again = call(capsys, "cluster", folder, "-k", 2, "--backbone", trained, "--copy-to", tmp_path / "sorted")
+    assert again[0] == 2
+    assert "nothing is overwritten" in again[2]
+
+
+def test_class_folders_count_only_where_asked_for(trained, tmp_path):
+    for kind in range(2):
+        photographs(tmp_path / "photos" / f"kind {kind}", count=8, kinds=1)
+    blind = imcswav.cluster(tmp_path / "photos", 2, backbone=trained, device="cpu", out=tmp_path / "blind")
+    assert blind.summary["acc"] is None
+    scored = imcswav.cluster(
+        tmp_path / "photos", 2, backbone=trained, device="cpu", out=tmp_path / "scored", score=True
+    )
+    assert scored.summary["acc"] is not None
+    np.testing.assert_array_equal(Clustering.of(blind.path).clusters_N, Clustering.of(scored.path).clusters_N)
+
+
+def test_without_network_and_weights_it_says_what_to_do(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
+    with pytest.raises(WeightsError, match=r"hf download timm/\S+ .*--from-scratch") as caught:
+        imcswav.cluster(photos[0], 2, backbone="test_vit.r160_in1k", device="cpu", out=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
+    folder = photos[0]
+    for words, said in (
+        (("-k", 2, "--choose-k"), "--choose-k and -k"),
+        (("-k", 2, "--copy-to", tmp_path / "a", "--link-to", tmp_path / "b"), "--copy-to and --link-to"),
+        (("-k", 2, "--from-scratch", "--backbone", "resnet18"), "--from-scratch and --backbone"),
+    ):
+        code, _, err = call(capsys, "cluster", folder, *words)
+        assert (code, said in err) == (2, True), err
+    with pytest.raises(ImcswavError, match="give -k"):
+        imcswav.cluster(folder, from_scratch=True, device="cpu", out=tmp_path / "run")
+    with pytest.raises(RunError, match="no run folder"):
+        imcswav.cluster(folder, 2, backbone=folder, device="cpu", out=tmp_path / "run")

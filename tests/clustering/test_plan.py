@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from clustering.made import photographs
+from PIL import Image
+
+from imcswav.clustering.plan import BACKBONE, plan
+from imcswav.errors import DataError, ImcswavError, RunError
+from imcswav.recipe.files import load_recipe
+
+
+def grey(folder, side):
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (side, side)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def loaded(found):
+    return load_recipe(found.recipe, {**found.changes, "clusters": 3})
+
+
+def test_a_pretrained_network_is_taken_as_it_is(tmp_path):
+    photographs(tmp_path)
+    recipe = loaded(plan(tmp_path))
+    assert (recipe.learner.owner.name, recipe.trainer.epochs) == ("frozen", 0)
+    assert (recipe.learner.backbone.model, recipe.learner.backbone.pretrained) == (BACKBONE, True)
+    assert (recipe.data.root, recipe.data.splits, recipe.data.size) == (str(tmp_path), "none", 224)
+
+
+def test_best_trains_it_on(tmp_path):
+    photographs(tmp_path)
+    recipe = loaded(plan(tmp_path, quality="best", backbone="resnet18"))
+    assert (recipe.learner.owner.name, recipe.learner.backbone.model) == ("multiview", "resnet18")
+    assert recipe.learner.backbone.pretrained
+    assert recipe.trainer.epochs > 0
+
+
+@pytest.mark.parametrize(
+    ("side", "cuda", "recipe", "channels"),
+    [(8, False, "digits", 1), (28, False, "folder_small", 1), (8, True, "digits", 1)],
+)
+def test_grey_images_from_scratch(tmp_path, side, cuda, recipe, channels):
+    found = plan(grey(tmp_path / "grey", side), scratch=True, cuda=cuda)
+    assert found.recipe == recipe
+    assert recipe in found.why
+    assert loaded(found).data.channels == channels
+
+
+@pytest.mark.parametrize(("cuda", "recipe"), [(False, "folder_small"), (True, "folder")])
+def test_colour_images_from_scratch(tmp_path, cuda, recipe):
+    photographs(tmp_path)
+    (tmp_path / "broken.png").write_text("no image")
+    found = plan(tmp_path, scratch=True, cuda=cuda)
+    assert found.recipe == recipe
+    assert loaded(found).data.channels == 3
+
+
+def test_mistakes_are_one_sentence(tmp_path):
+    photographs(tmp_path / "photos")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImcswavError, match="--from-scratch and --backbone can't go together"):
+        plan(tmp_path / "photos", scratch=True, backbone="resnet18")
+    with pytest.raises(DataError, match="There is no folder"):
+        plan(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="There are no images"):
+        plan(tmp_path / "empty", scratch=True)
+    with pytest.raises(RunError, match="is no run folder"):
+        plan(tmp_path / "photos", backbone=str(tmp_path / "empty"))
