@@ -71,7 +71,7 @@ def test_a_run_is_trained_on(photos, trained, tmp_path):
 
 
 def test_duplicates_are_listed_and_left_out_if_so_wanted(photos, trained, tmp_path):
-    folder, kinds = photos
+    kinds = photos[1]
     copied = tmp_path / "photos"
     photographs(copied)
     first = sorted(kinds)[0]

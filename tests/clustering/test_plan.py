@@ -54,6 +54,7 @@ def test_colour_images_from_scratch(tmp_path, cuda, recipe):
     found = plan(tmp_path, scratch=True, cuda=cuda)
     assert found.recipe == recipe
     assert loaded(found).data.channels == 3
+    assert loaded(found).trainer.batch_size == 12  # of 25 files
 
 
 def test_mistakes_are_one_sentence(tmp_path):
