@@ -43,7 +43,6 @@ def inspect(
     from imcswav.quality import report
     from imcswav.results import tables
     from imcswav.results.comparison import refuse_existing
-    from imcswav.results.predict import writing
 
     refuse_existing(csv)
     with shown():
@@ -51,6 +50,5 @@ def inspect(
     for part in report.shown(found):
         console.out.print(part)
     if csv is not None:
-        with writing(csv):
-            report.write_findings(csv, found)
-    tables.written(csv)
+        report.write_findings(csv, found)
+        tables.written(csv)

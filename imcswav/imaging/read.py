@@ -159,13 +159,12 @@ def check_file(path: Path) -> None:
 def thumbnail(path: Path, file: BinaryIO, size: int) -> tuple[Tensor, tuple[int, int]]:
     """A file stretched to uint8 (3, size, size), and width and height of the whole picture as it is to be seen.
 
-    ``file`` is the file at ``path``, opened at its start; it is decoded once, no larger than needed. A ``.npy`` file
-    of other than 1 or 3 channels gives the first three, or the first. Raises what a decoder raises: see ``why_not``.
+    ``file`` is the file at ``path``, opened at its start; it is decoded once, no larger than needed. Raises whatever
+    a decoder raises, see ``why_not``.
     """
     if path.suffix.lower() == ".npy":
-        pixels_CHW = _read(path, size, None)
+        pixels_CHW = _read(path, size, 3)
         full = pixels_CHW.shape[2], pixels_CHW.shape[1]
-        pixels_CHW = pixels_CHW[: 3 if len(pixels_CHW) > 2 else 1]
     else:
         image = _header(file, path.suffix.lower())
         full = image.size

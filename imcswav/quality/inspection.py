@@ -24,7 +24,7 @@ BLANK = 2.0
 DISTANCE, LIKENESS = 6, 0.99
 """Bits of the perceptual hash in which duplicates may differ, and the correlation they must have; measured on images
 saved anew, made smaller or brighter on the one hand, and on digits and CIFAR-10 without duplicates on the other."""
-CHUNK = 64
+CHUNK = 16
 """Files that one thread takes at a time."""
 
 

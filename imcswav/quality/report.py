@@ -18,7 +18,7 @@ MEANING = {
     "blank": "nearly one colour",
     "tiny": "shorter side under 16 px",
     "exact_duplicate": "the same file as another",
-    "near_duplicate": "the same picture as another, saved anew, smaller or brighter",
+    "near_duplicate": "the same picture, saved anew",
 }
 """By finding, in the order of the table."""
 EXAMPLES = 3
@@ -60,23 +60,31 @@ def _size(found: Inspection, index: int) -> str:
 
 
 def write_findings(path: Path, found: Inspection) -> None:
-    """Write ``findings`` as a CSV file, also when there are none; an existing one is replaced."""
-    write_csv(path, HEADER, findings(found))
+    """Write ``findings`` as a CSV file, also when there are none; an existing one is replaced.
+
+    Raises DataError when the file can't be written.
+    """
+    try:
+        write_csv(path, HEADER, findings(found))
+    except OSError as error:
+        raise DataError(f"{path} can't be written: {error.strerror or error}; give another name.") from error
 
 
 def shown(found: Inspection) -> list[Table | str]:
-    """What the command prints: a row a kind of finding with the first few images, and what is left."""
+    """What the command prints: a row a kind of finding, its first few images, and what is left."""
     rows = findings(found)
-    table = Table("finding", "images", "what", "for example")
-    for kind, meaning in MEANING.items():
-        of_kind = [row for row in rows if row[1] == kind]
+    by_kind = {kind: [row for row in rows if row[1] == kind] for kind in MEANING}
+    table = Table("finding", "images", "what")
+    examples: list[Table | str] = []
+    for kind, of_kind in by_kind.items():
         if of_kind:
-            more = ["…"] if len(of_kind) > EXAMPLES else []
-            table.add_row(kind, f"{len(of_kind):,}", meaning, "\n".join([*map(_example, of_kind[:EXAMPLES]), *more]))
+            table.add_row(kind, f"{len(of_kind):,}", MEANING[kind])
+            more = ["  …"] if len(of_kind) > EXAMPLES else []
+            examples.append("\n".join([f"{kind}:", *map(_example, of_kind[:EXAMPLES]), *more]))
     counted = f"{len(found.paths):,} files, {len(found.seen):,} images, {len(found.distinct):,} of them distinct."
-    return [table, counted] if rows else [counted, "Nothing was found wrong."]
+    return [table, *examples, counted] if rows else [counted, "Nothing was found wrong."]
 
 
 def _example(row: Row) -> str:
-    image, kind, detail, of = row
-    return f"{image} = {of}" if of else f"{image} ({detail})" if kind == "broken" else image
+    image, _, detail, of = row
+    return f"  {image} = {of}" if of else f"  {image} ({detail})"
