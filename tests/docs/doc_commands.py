@@ -63,9 +63,10 @@ def parsed(words, complete):
 
 def within(context):
     """Settings of the command that a group was asked for; none for a single command."""
-    if not hasattr(context.command, "commands") or not context._protected_args:
+    if not hasattr(context.command, "commands"):
         return {}
-    name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+    first = getattr(context, "_protected_args", None) or getattr(context, "protected_args", [])  # click's own name
+    name, command, rest = context.command.resolve_command(context, [*first, *context.args])
     return command.make_context(name, rest, parent=context).params
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from imcswav.clustering import OUTLIER, Clustering
-from imcswav.clustering.edits.operation import Edit, counted
+from imcswav.clustering.edits.operation import Edit
 
 
 class DropOutliers(Edit):
@@ -33,7 +33,7 @@ class DropOutliers(Edit):
         """How many there are, and were."""
         out, were = (len(one.members(OUTLIER)) for one in (after, before))
         return (
-            f"{counted(out)} of {len(after):,} are in no cluster now, by confidence below {self.below:g} or by hand "
+            f"{out:,} of {len(after):,} images are in no cluster now, by confidence below {self.below:g} or by hand "
             f"(before: {were:,})."
         )
 

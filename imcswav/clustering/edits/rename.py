@@ -17,7 +17,8 @@ LONGEST = 100
 
 def _clean(name: str) -> str:
     """One line without characters that can't be seen."""
-    return "".join(character for character in " ".join(name.split()) if character.isprintable())
+    seen = "".join(character for character in name if character.isprintable() or character.isspace())
+    return " ".join(seen.split())
 
 
 class Rename(Edit):
