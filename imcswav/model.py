@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from imcswav.clusterers import Array, Clusterer
+from imcswav.clustering import Clustering
+from imcswav.clustering.edits.kept import Kept
 from imcswav.data import DataFacts, Images
 from imcswav.devices import pick_device
 from imcswav.engine import resolve_precision
@@ -48,15 +51,16 @@ class Model:
         flip: bool = False,
         clusterer: Clusterer | None = None,
         precision: str = "auto",
+        edits: Kept | None = None,
     ) -> None:
         self.learner, self.facts, self.clusters = learner, facts, clusters
         self.views, self.flip = views, flip
-        self.clusterer, self.precision = clusterer, precision
+        self.clusterer, self.precision, self.edits = clusterer, precision, edits
 
     def __repr__(self) -> str:
         name = type(self.learner).name
         return (
-            f"Model({self.clusters} clusters, learner={name!r}, size={self.facts.size}, channels={self.facts.channels})"
+            f"Model({len(self.ids)} clusters, learner={name!r}, size={self.facts.size}, channels={self.facts.channels})"
         )
 
     @property
@@ -65,13 +69,25 @@ class Model:
         return self.learner.encoder()
 
     def predict(self, images: Any) -> Array:
-        """Cluster of each image, int64 (N,) in 0 … K−1."""
-        clusters_N: Array = self.predict_proba(images).argmax(1)
-        return clusters_N
+        """Number of each image's cluster, int64 (N,): 0 … K−1, or as edited, with −1 for outliers."""
+        return self.clustering(self.embed(self._read(images))).clusters_N
 
     def predict_proba(self, images: Any) -> Array:
-        """Probability of each cluster, float32 (N, K); raises DataError for images that can't be read."""
-        return self.assign(self.embed(self._read(images)))
+        """Probability of each cluster, float32 (N, K); raises DataError for images that can't be read.
+
+        Where the clusters of the run were edited, column j is that of the cluster ``model.ids[j]``.
+        """
+        return self.clustering(self.embed(self._read(images))).probabilities_NK
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Numbers of the clusters, ascending: 0 … K−1, or what edits made of them."""
+        return tuple(range(self.clusters)) if self.edits is None else self.edits.after.ids
+
+    @property
+    def titles(self) -> Mapping[int, str]:
+        """Names that somebody gave to clusters, by their number."""
+        return {} if self.edits is None else self.edits.after.titles
 
     def transform(self, images: Any) -> Array:
         """Features of the backbone, float32 (N, F)."""
@@ -135,15 +151,24 @@ class Model:
         return self.precision != "fp32" and resolve_precision("auto", self._device) == "bf16"
 
     def assign(self, embedding: Embedding) -> Array:
-        """Probabilities (N, K) by the clusterer where there is one, else by the learner's own head."""
+        """Probabilities (N, K) by the clusterer where there is one, else by the learner's own head; before any edit."""
         if self.clusterer is not None:
             return self.clusterer.predict_proba(_numpy(embedding.features)).astype(np.float32)
         if embedding.probabilities is None:
             raise RunError("Nothing in this model assigns clusters: its recipe has no classifier and no clusterer.")
         return _numpy(embedding.probabilities)
 
+    def clustering(self, embedding: Embedding) -> Clustering:
+        """Images embedded, nameless and as edited: what somebody set by hand holds for the run's own images alone."""
+        probabilities_NK = self.assign(embedding)
+        found = Clustering(
+            names=[""] * len(probabilities_NK), features_NF=_numpy(embedding.features),
+            probabilities_NK=probabilities_NK, ids=tuple(range(probabilities_NK.shape[1])),
+        )  # fmt: skip
+        return found if self.edits is None else self.edits.applied(found)
+
     def save(self, folder: Path) -> None:
-        """Write ``weights.safetensors`` and ``config.json``, each atomically."""
+        """Write ``weights.safetensors``, ``config.json`` and, if there are edits, ``edits.json``, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         idle = training_only(self.learner)
         kept = {key: value for key, value in self.learner.state_dict().items() if key not in idle}
@@ -163,6 +188,8 @@ class Model:
         write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
         text = json.dumps(config, indent=2, default=str)
         write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+        if self.edits is not None:
+            self.edits.write(folder)
 
     @classmethod
     def load(cls, run: str | Path, device: str = "auto") -> Model:
@@ -192,6 +219,7 @@ class Model:
                 f"The model in {folder} can't be restored ({reason}); install the packages and the version of "
                 f"imcswav it was trained with (environment.json)."
             ) from error
+        model.edits = Kept.read(folder)
         return model.to(target)
 
     @classmethod

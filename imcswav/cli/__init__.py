@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import data, docs, extend, folder, look, measure, train, use
+from imcswav.cli import data, docs, edit, extend, folder, look, measure, train, use
+from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -43,7 +44,7 @@ def _options(
     """
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., None] | Group] = {
     "cluster": folder.cluster,
     "run": train.run,
     "resume": train.resume,
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": use.evaluate,
     "predict": use.predict,
     "features": use.features,
+    "edit": edit.GROUP,
     "compare": use.compare,
     "signals": use.signals,
     "bench": measure.bench,
@@ -67,7 +69,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """By name, in the order of `imcswav --help`."""
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    if isinstance(_command, Group):
+        app.add_typer(_command.app(), name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

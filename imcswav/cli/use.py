@@ -13,7 +13,7 @@ ImagesArgument = Annotated[list[Path], typer.Argument(help="Image files, or fold
 
 
 def evaluate(run: RunArgument, device: DeviceOption = None) -> None:
-    """Score a run's saved model on its data again."""
+    """Score a run's saved model on its data again, as it was trained: edits play no part."""
     from imcswav import api, console
 
     console.scores(api.evaluate(run, device=device or "auto"))

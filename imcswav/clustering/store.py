@@ -56,5 +56,8 @@ def load_unedited(run: Path) -> Clustering:
 
 
 def load(run: Path) -> Clustering:
-    """The clustering with the edits that were made since."""
-    return load_unedited(run)
+    """The clustering with the edits that were made since; raises RunError where either can't be read."""
+    from imcswav.clustering.edits.kept import Kept
+
+    clustering, kept = load_unedited(run), Kept.read(run / "model")
+    return kept.applied(clustering) if kept else clustering

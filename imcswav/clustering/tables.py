@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from imcswav.clustering import OUTLIER, Clustering
+from imcswav.clustering.written import write_ours
 from imcswav.files import write_csv
+
+TABLES = ("labels.csv", "clusters.csv")
 
 LABELS = (
     "image", "cluster", "name", "confidence", "second_cluster", "distance", "representative", "near_duplicate_of",
@@ -20,10 +23,11 @@ REPRESENTATIVES = 12
 """Images of a cluster that are called its representatives."""
 
 
-def write_tables(clustering: Clustering, folder: Path) -> None:
-    """Write both files, each atomically."""
-    write_csv(folder / "labels.csv", LABELS, label_rows(clustering))
-    write_csv(folder / "clusters.csv", CLUSTERS, cluster_rows(clustering))
+def write_tables(clustering: Clustering, run: Path) -> list[Path]:
+    """Write both files, each atomically; returns where those went that somebody had changed. Raises OSError."""
+    labels = write_ours(run, "labels.csv", lambda path: write_csv(path, LABELS, label_rows(clustering)))
+    clusters = write_ours(run, "clusters.csv", lambda path: write_csv(path, CLUSTERS, cluster_rows(clustering)))
+    return [aside for aside in (labels, clusters) if aside is not None]
 
 
 def label_rows(clustering: Clustering) -> Iterator[Sequence[Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
+from imcswav.cli.options import Group
 from imcswav.recipe.described import type_text
 from imcswav.reference.markdown import NOTE, code, doc, prose, table
 
@@ -30,23 +31,34 @@ def commands_page() -> str:
 
     parts = [NOTE, "# Commands", doc(cli._options), _table(cli._options)]
     for name, command in cli.COMMANDS.items():
-        parts += [f"## imcswav {name}", f"```text\n{usage(name, command)}\n```", doc(command), _table(command)]
+        if not isinstance(command, Group):
+            parts += _section(name, usage(name, command), command)
+            continue
+        start = usage(name, command.first)
+        parts += _section(name, f"{start} COMMAND", command.first)
+        for inner, one in command.commands.items():
+            parts += _section(f"{name} {inner}", usage(inner, one, start), one, level="###")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def usage(name: str, command: Callable[..., None]) -> str:
-    """The line that shows how to call it."""
+def _section(title: str, line: str, command: Callable[..., None], level: str = "##") -> list[str]:
+    return [f"{level} imcswav {title}", f"```text\n{line}\n```", doc(command), _table(command)]
+
+
+def usage(name: str, command: Callable[..., None], start: str = "imcswav") -> str:
+    """The line that shows how to call it, behind ``start``."""
     known = list(parameters(command))
     arguments = [one.spelling if one.required else f"[{one.spelling}]" for one in known if not one.option]
     options = ["[OPTIONS]"] if any(one.option for one in known) else []
-    return " ".join(["imcswav", name, *arguments, *options])
+    return " ".join([start, name, *arguments, *options])
 
 
 def parameters(command: Callable[..., None]) -> Iterator[Parameter]:
     """Arguments, then options, in the order of the function. Typer's own objects differ between its versions."""
     hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command).parameters
-    found = [_parameter(name, hints[name], signature[name].default) for name in signature]
+    told = [name for name in signature if get_args(hints[name])]  # not typer's context, which no user gives
+    found = [_parameter(name, hints[name], signature[name].default) for name in told]
     yield from sorted(found, key=lambda one: one.option)  # a stable sort
 
 

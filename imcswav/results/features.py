@@ -17,8 +17,8 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
     """Write ``out``, a NumPy archive, and beside ``feats.npz`` a ``feats.skipped.csv`` of files that can't be read.
 
     The archive holds ``features`` float32 (N, F), ``paths`` (N,) as given, and ``probabilities`` float32 (N, K) where
-    something in the model assigns clusters. Raises RunError when the run has no model or ``out`` exists, DataError when
-    no image can be read.
+    something in the model assigns clusters, edited as the run's are. Raises RunError when the run has no model or
+    ``out`` exists, DataError when no image can be read.
     """
     skipped_file = free(out)
     model = Model.load(run, device)
@@ -26,7 +26,7 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
     embedding = model.embed(decoded)
     arrays: dict[str, Any] = {"features": embedding.features.cpu().numpy(), "paths": np.array(names)}
     if model.clusterer is not None or embedding.probabilities is not None:
-        arrays["probabilities"] = model.assign(embedding)
+        arrays["probabilities"] = model.clustering(embedding).probabilities_NK
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # a path of another suffix would get ".npz" behind it

@@ -28,15 +28,24 @@ class Predicted:
 def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
     """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unread files.
 
+    Clusters are numbered as the run's edits left them, −1 is an outlier; where somebody named clusters there is a
+    fourth column ``name``.
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """
     skipped_file = free(out)
     model = Model.load(run, device)
     decoded, names, skipped = read_files(model, images)
-    probabilities = model.assign(model.embed(decoded))
-    rows = [(name, int(row.argmax()), f"{row.max():.4f}") for name, row in zip(names, probabilities, strict=True)]
+    found = model.clustering(model.embed(decoded))
+    columns = {
+        "image": names,
+        "cluster": found.clusters_N.tolist(),
+        "confidence": [f"{confidence:.4f}" for confidence in found.confidence_N],
+    }
+    if found.titles:
+        columns["name"] = [found.title(cluster) for cluster in columns["cluster"]]
+    rows = list(zip(*columns.values(), strict=True))
     with writing(out):
-        write_csv(out, ("image", "cluster", "confidence"), rows)
+        write_csv(out, tuple(columns), rows)
         if skipped:
             write_csv(skipped_file, ("image", "reason"), skipped)
     return Predicted(len(rows), out, skipped, skipped_file)

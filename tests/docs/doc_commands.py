@@ -65,13 +65,22 @@ def parsed(words, complete):
         return "--version", {}
     if not words or words[0] not in group.commands:
         raise ValueError(f"there is no command imcswav {' '.join(words[:1])}")
-    command = group.commands[words[0]]
     try:
-        return words[0], command.make_context(words[0], list(words[1:])).params
+        context = group.commands[words[0]].make_context(words[0], list(words[1:]))
+        return words[0], context.params | within(context)
     except cli.UsageMistake as error:
         if complete or type(error).__name__ != "MissingParameter":
             raise ValueError(error.format_message()) from None
         return words[0], {}
+
+
+def within(context):
+    """Settings of the command that a group was asked for; none for a single command."""
+    if not hasattr(context.command, "commands"):
+        return {}
+    first = getattr(context, "_protected_args", None) or getattr(context, "protected_args", [])  # click's own name
+    name, command, rest = context.command.resolve_command(context, [*first, *context.args])
+    return command.make_context(name, rest, parent=context).params
 
 
 def run_once(words, recipe, world):

@@ -7,6 +7,7 @@ from doc_blocks import GENERATED
 
 from imcswav import plugins
 from imcswav.cli import main
+from imcswav.cli.options import Group
 from imcswav.component import KINDS
 from imcswav.errors import ImcswavError
 from imcswav.losses import Loss
@@ -54,9 +55,14 @@ def test_pages_tell_of_every_component_setting_and_command(made):
             assert f"| `{setting}` |" in page
             assert field.description
     for name, command in COMMANDS.items():
+        inner = command.commands if isinstance(command, Group) else {}
+        first = command.first if isinstance(command, Group) else command
         assert f"\n## imcswav {name}\n" in made["commands.md"]
-        for parameter in parameters(command):
+        for word in inner:
+            assert f"\n### imcswav {name} {word}\n" in made["commands.md"]
+        for parameter in [one for function in (first, *inner.values()) for one in parameters(function)]:
             assert f"| `{parameter.spelling}` |" in made["commands.md"]
+    assert "\nimcswav edit RUN split CLUSTER [OPTIONS]\n" in made["commands.md"]
     assert {f"{kind}.md" for kind in KINDS} < made.keys()
 
 
