@@ -28,7 +28,7 @@ def cluster(
         Quality, typer.Option(help="fast: features as they are; best: the network is trained on, for a GPU.")
     ] = Quality.FAST,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME|RUN", help="A timm model, or a run folder (default DINOv2, small).")
+        str | None, typer.Option(metavar="NAME_OR_RUN", help="A timm model, or a run folder (default DINOv2, small).")
     ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train a network; no weights needed.")] = False,
     drop_duplicates: Annotated[

@@ -21,10 +21,11 @@ def make(now, edit):
     return ready, ready.applied(now)
 
 
-def test_merging_sums_and_keeps_the_first_number():
+def test_merging_takes_the_larger_and_keeps_the_first_number():
     now = clustering(FOUR, titles={2: "deer", 3: "frog"}, given={0: 2, 3: 3})
     ready, after = make(now, Merge(clusters=(1, 2)))
-    expected = [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1], [0.0, 0.2, 0.8]]
+    rows = [[0.6, 0.2, 0.1], [0.1, 0.5, 0.1], [0.3, 0.35, 0.1], [0.0, 0.1, 0.8]]
+    expected = [[value / sum(row) for value in row] for row in rows]
     np.testing.assert_allclose(after.probabilities_NK, expected, atol=1e-6)
     assert after.ids == (0, 1, 3)
     assert after.titles == {1: "deer", 3: "frog"}
@@ -33,12 +34,12 @@ def test_merging_sums_and_keeps_the_first_number():
     assert ready.told(now, after) == ('Clusters 1 (1 image) and 2 "deer" (2 images) are one now: 1 "deer" (3 images).')
 
 
-def test_a_number_that_stays_may_be_the_larger_and_images_may_join():
+def test_a_number_that_stays_may_be_the_larger_and_no_other_image_joins():
     now = clustering([[0.4, 0.3, 0.3], [0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]])
     ready, after = make(now, Merge(clusters=(2, 1)))
     assert after.ids == (0, 2)
-    assert after.clusters_N.tolist() == [2, 0, 2, 2]
-    assert "2 (3 images), 1 of them from other clusters" in ready.told(now, after)
+    assert after.clusters_N.tolist() == [0, 0, 2, 2]
+    assert ready.told(now, after) == "Clusters 2 (1 image) and 1 (1 image) are one now: 2 (2 images)."
 
 
 def corners(angles):
@@ -90,12 +91,13 @@ def test_parts_share_the_probability_and_images_stay_within(into):
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_merging_the_parts_again_gives_the_probabilities_of_before():
+def test_merging_the_parts_again_gives_the_clusters_of_before():
     random = np.random.default_rng(1)
     now = clustering(random.dirichlet([1, 1, 1], 50), random.normal(size=(50, 4)))
     _, parted = make(now, Split(cluster=1, into=3))
     _, whole = make(parted, Merge(clusters=(1, 3, 4)))
-    np.testing.assert_allclose(whole.probabilities_NK, now.probabilities_NK, atol=1e-6)
+    np.testing.assert_array_equal(whole.clusters_N, now.clusters_N)
+    np.testing.assert_allclose(whole.probabilities_NK.sum(1), 1, atol=1e-6)
     assert whole.ids == now.ids
 
 

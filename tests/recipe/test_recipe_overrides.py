@@ -84,7 +84,7 @@ def test_the_later_of_two_equal_paths_wins(folder):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.epochs=-1", "--set: trainer.epochs: must be at least 1, not -1."),
+        ("trainer.epochs=-1", "--set: trainer.epochs: must be at least 0, not -1."),
         ("trainer.epochs=many", "--set: trainer.epochs: must be a whole number, not 'many'."),
         ("trainer.epohcs=1", "--set: trainer.epohcs: is no setting of this table. Did you mean 'epochs'?"),
         ("losses.2.margin=1", "--set: losses.2: there is no such entry; losses has entries 0 to 1."),

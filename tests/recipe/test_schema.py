@@ -221,7 +221,7 @@ def test_types_ranges_and_defaults_are_told(shipped):
     epsilon = shipped.schema["$defs"]["whole.solver.sinkhorn"]["properties"]["epsilon"]
     assert (epsilon["type"], epsilon["exclusiveMinimum"], epsilon["default"]) == ("number", 0, 0.05)
     epochs = shipped.schema["properties"]["trainer"]["properties"]["epochs"]
-    assert (epochs["type"], epochs["minimum"], epochs["default"]) == ("integer", 1, 100)
+    assert (epochs["type"], epochs["minimum"], epochs["default"]) == ("integer", 0, 100)
 
 
 def test_nothing_is_null_and_references_lead_somewhere(toy):
