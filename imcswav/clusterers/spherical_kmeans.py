@@ -46,10 +46,8 @@ class SphericalKMeans(Clusterer, name="spherical_kmeans"):
 
     def predict_proba(self, features_NF: Array) -> Array:
         """softmax(cos / s), (N, K); the nearest centre is the most likely."""
-        features_NF = self.checked(features_NF).astype(np.float64)
-        return np.asarray(
-            memberships(torch.from_numpy(features_NF), self.state["centres"].double(), self._scale()).numpy()
-        )
+        rows_NF = torch.from_numpy(self.checked(features_NF).astype(np.float64))
+        return np.asarray(memberships(rows_NF, self.state["centres"].double(), self._scale()).numpy())
 
     def module(self) -> nn.Module:
         """The same in torch."""

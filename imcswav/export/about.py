@@ -17,7 +17,7 @@ def describe(model: Model, run: Path) -> dict[str, Any]:
     """Version, what goes in, what comes out; names of clusters are those of the run's ``clusters.csv``."""
     facts = model.facts
     # a learner may normalise by other figures than the data's
-    places = (getattr(model.learner, "views", None), model.learner, facts)
+    places: list[Any] = [getattr(model.learner, "views", None), model.learner, facts]
     normalises = next(place for place in places if hasattr(place, "mean"))
     return {
         "version": __version__,

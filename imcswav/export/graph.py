@@ -55,8 +55,8 @@ def trace(model: Model) -> tuple[torch.export.ExportedProgram, Tensor]:
     graph = Graph(model).eval()
     graph(images_NCSS)  # what fails here isn't the tracing's fault
     try:
-        with mock.patch("torch.autocast", lambda *given, **settings: nullcontext()):
-            # all is float32 here; as nodes of the graph such regions can be saved, but not loaded again
+        with mock.patch("torch.autocast", return_value=nullcontext()):
+            # all is float32 here, and as nodes of the graph such regions can be saved, but not loaded again
             traced = torch.export.export(graph, (images_NCSS,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # the network may be anybody's, and hold anything
         raise untraceable(error) from error

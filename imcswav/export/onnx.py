@@ -25,9 +25,8 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 def write(model: Model, about: dict[str, Any], path: Path) -> None:
     """Write the file; raises ImcswavError when packages are missing, RunError for a network that has no such form."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ImcswavError(
-            f"ONNX needs packages that aren't installed ({', '.join(missing)}); install them: pip install 'imcswav[onnx]'"
-        )
+        lacking = ", ".join(missing)
+        raise ImcswavError(f"ONNX needs packages that aren't here ({lacking}); install: pip install 'imcswav[onnx]'")
     traced, images_NCSS = trace(model)
     try:
         with warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """Models on the Hugging Face hub: ``push_run`` and ``pull``.
 
-Only ``config.json`` and ``weights.safetensors`` travel, the files of ``model/``, so that nothing of a stranger's is ever
-unpickled. The hub's own client is called for whole folders: its ModelHubMixin wants to own config.json and the arguments
-of the class, and to be a base class of Model, for less than the two calls here.
+Only ``config.json`` and ``weights.safetensors`` travel, the files of ``model/``, so that nothing of a stranger's is
+ever unpickled. The hub's client is called for whole folders: its ModelHubMixin would be a base class of Model that owns
+config.json and the arguments of the class, and does less than the few calls here.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SECONDS = 10.0
 def push_run(run: str | Path, repo: str, public: bool = False, update: bool = False) -> str:
     """Upload the model of a finished run with a model card; returns the repository's address.
 
-    ``repo`` is "name" or "owner/name", made where it isn't there, private unless ``public``. ``update`` adds a commit to
-    a repository that has a model already and leaves its README.md alone.
+    ``repo`` is "name" or "owner/name", made where it isn't there, private unless ``public``. ``update`` adds a commit
+    to a repository that has a model already and leaves its README.md alone.
 
-    Raises RunError when the run isn't finished or there is a model in the repository, ImcswavError for what the hub says.
+    Raises RunError when the run isn't finished or a model is in the repository, ImcswavError for what the hub says.
     """
     from huggingface_hub import HfApi
 
@@ -43,8 +43,8 @@ def push_run(run: str | Path, repo: str, public: bool = False, update: bool = Fa
         taken = {CARD, *FILES} & set(api.list_repo_files(made.repo_id))
         if taken and not update:
             raise RunError(
-                f"The repository {made.repo_id} has a {min(taken)} already, and nothing is overwritten; push to another "
-                f"name, or add a commit with --update, which leaves its README.md as it is."
+                f"The repository {made.repo_id} has a {min(taken)} already, and nothing is overwritten; push to "
+                f"another name, or add a commit with --update, which leaves its README.md as it is."
             )
         if CARD not in taken:
             Path(place, CARD).write_text(card(model, folder, summary, made.repo_id), encoding="utf-8")
@@ -92,9 +92,7 @@ def _told(repo: str) -> Iterator[None]:
             f"The hub lets nobody unknown to it use {repo}, or has no such repository; check the name, or log in with: "
             f"hf auth login"
         ) from error
-    except (
-        Exception
-    ) as error:  # no network, no room on the disk, a name that can't be: each layer has errors of its own
+    except Exception as error:  # no network, no room on the disk, an impossible name: each has errors of its own
         reason = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(". ")
         raise ImcswavError(
             f"The hub can't be used for {repo} ({type(error).__name__}: {reason}); check the name and the network, "

@@ -26,6 +26,8 @@ def card(model: Model, run: RunFolder, summary: dict[str, Any], repo: str) -> st
     channels = "grey" if facts.channels == 1 else f"{facts.channels}-channel"
     names = cluster_names(run.path, model.clusters)
     given = [name for number, name in enumerate(names) if name != f"cluster {number}"]
+    prediction = "the whole image" if model.views == 1 else f"the mean over {model.views} views of an image"
+    prediction += " and its mirror image" if model.flip else ""
     return f"""{HEADER}
 # {repo.split("/")[-1]}
 
@@ -34,9 +36,9 @@ imcswav {__version__}, recipe `{recipe.name}`, learner `{model.learner.name}`.
 
 - **Clusters**: {model.clusters}{f" ({', '.join(given)})" if given else ""}
 - **Images**: {channels}, {facts.size} × {facts.size} pixels (others are resized: `{facts.resize}`)
-- **Data**: `{recipe.data.owner.name}`; {summary["protocol"]}: {summary["trained_on"]}, {summary["scored_on"]}
+- **Data**: `{recipe.data.owner.name}`, trained on {summary["trained_on"]}
 - **Parameters**: {sum(weight.numel() for weight in model.learner.parameters()):,}
-- **Prediction**: {model.views} view(s) of each image{" and their mirror images" if model.flip else ""}
+- **Prediction**: {prediction}
 - **Licence**: none chosen yet; the owner adds `license:` to this file's header.
 
 {_figures(summary)}
@@ -64,6 +66,6 @@ def _figures(summary: dict[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {value:.4f} | measured |" for name, value in known.items())
     return (
         f"| figure | value | |\n|---|---|---|\n{rows}\n\n"
-        f"Measured by imcswav on {summary['scored_on']}, {summary['protocol']}, {summary['epochs']} epochs, seed "
-        f"{summary['seed']}, device {summary['device']}. Ground truth scored; it trained and selected nothing."
+        f"Measured by imcswav on {summary['scored_on']} (protocol: {summary['protocol']}), {summary['epochs']} epochs, "
+        f"seed {summary['seed']}, device {summary['device']}. Ground truth scored; it trained and selected nothing."
     )
