@@ -15,7 +15,20 @@ from imcswav.errors import ImcswavError
 from imcswav.recipe.files import load_recipe
 from imcswav.recipe.ladders import find_ladder
 
-EXECUTED = {"list", "show", "check", "doctor", "resume", "evaluate", "predict", "features", "compare", "signals", "new"}
+EXECUTED = {
+    "list",
+    "show",
+    "check",
+    "doctor",
+    "resume",
+    "evaluate",
+    "predict",
+    "features",
+    "compare",
+    "signals",
+    "new",
+    "export",
+}
 SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
 
 

@@ -190,7 +190,9 @@ def test_a_network_that_cannot_be_traced_is_one_sentence(tmp_path, monkeypatch):
     kind = type(model_of().learner)
     embed = kind.embed
     monkeypatch.setattr(kind, "embed", lambda self, pixels, views=1: embed(self, pixels[: int(pixels.max()) + 9]))
-    with pytest.raises(RunError, match="can't be exported as a graph .*; export it with --format safetensors") as caught:
+    with pytest.raises(
+        RunError, match=r"can't be exported as a graph .*; export it with --format safetensors"
+    ) as caught:
         export_run(tmp_path, "torch-export", tmp_path / "file")
     assert len(str(caught.value).splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
