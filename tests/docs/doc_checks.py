@@ -1,12 +1,13 @@
 """Runs what a page shows: every block, in order, in a folder of the page's own.
 
-`python` blocks are executed with ``images`` (30 digits) and ``paths`` (8 photos) in reach; tests they define are called, components they offer
-are tried and can be named from there on. `toml` blocks are recipes; with the word `fragment` they go on top of digits,
-or of RECIPE with `fragment=RECIPE`; with `file=NAME` they are written to that file; a pyproject's tables are known by
-their names. `json` is parsed. Of `console` and `bash` blocks every `imcswav` line is parsed by the real command line
-and its recipe checked, and what is cheap is run; training is cut to two steps. `pip install -e` of a plugin makes it
-known. `text` and `csv` are what something printed, after lines with the prompt `$`, which are commands as well. A block
-of another language is a problem. What a block `needs=PACKAGE` for may be missing: then it is only parsed.
+`python` blocks are executed with ``images`` (30 digits) and ``paths`` (8 photos) in reach; tests they define are
+called, components they offer are tried and can be named from there on. `toml` blocks are recipes; with the word
+`fragment` they go on top of digits, or of RECIPE with `fragment=RECIPE`; with `file=NAME` they are written to that
+file; a pyproject's tables are known by their names. `json` is parsed. Of `console` and `bash` blocks every `imcswav`
+line is parsed by the real command line and its recipe checked, and what is cheap is run; training is cut to two steps.
+`pip install -e` of a plugin makes it known. `text` and `csv` are what something printed, after lines with the prompt
+`$`, which are commands as well. A block of another language is a problem. What a block `needs=PACKAGE` for may be
+missing: then it is only parsed.
 
 Words of commands that stand for what a reader has: see ``World.words``.
 """
