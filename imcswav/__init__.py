@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from imcswav.clustering.folder import cluster as cluster
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
+    from imcswav.export import export_run as export_run
+    from imcswav.hub import pull as pull
+    from imcswav.hub import push_run as push_run
     from imcswav.model import Model as Model
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
@@ -40,9 +43,12 @@ _HOMES = {
     "RunResult": "imcswav.api",
     "cluster": "imcswav.clustering.folder",
     "compare_runs": "imcswav.results.comparison",
+    "export_run": "imcswav.export",
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",
     "load_recipe": "imcswav.recipe.files",
+    "pull": "imcswav.hub",
+    "push_run": "imcswav.hub",
     "reproduce": "imcswav.results.reproduction",
     "resume": "imcswav.api",
     "resume_seeds": "imcswav.results.seeds",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,6 +29,8 @@ from imcswav.part import Part, dump_part
 from imcswav.progress import stage
 
 FORMAT = 1
+IN_FILE = "imcswav.model"
+"""The key of the settings in the metadata of a safetensors file that is a whole model."""
 BATCH = 500
 KEPT_BATCH = 64
 """Images between two writes of features that are kept: at 224 px seconds on a CPU."""
@@ -170,6 +172,15 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write ``weights.safetensors``, ``config.json`` and, if there are edits, ``edits.json``, each atomically."""
         folder.mkdir(parents=True, exist_ok=True)
+        state, config = self.packed()
+        write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
+        text = json.dumps(config, indent=2, default=str)
+        write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+        if self.edits is not None:
+            self.edits.write(folder)
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors that prediction needs, on the CPU, and the settings, as ``save`` writes them."""
         idle = training_only(self.learner)
         kept = {key: value for key, value in self.learner.state_dict().items() if key not in idle}
         state = {f"learner.{key}": _own(value) for key, value in kept.items()}
@@ -185,29 +196,27 @@ class Model:
             "learner": dump_part(self.learner.config),
             "clusterer": dump_part(self.clusterer.config) if self.clusterer else None,
         }
-        write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
-        text = json.dumps(config, indent=2, default=str)
-        write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
-        if self.edits is not None:
-            self.edits.write(folder)
+        return state, config
 
     @classmethod
     def load(cls, run: str | Path, device: str = "auto") -> Model:
-        """Load from a run folder or its ``model/``; ``device`` may be "auto".
+        """Load from a run folder, its ``model/`` or a file of `imcswav export`; ``device`` may be "auto".
 
         Raises RunError when there is no model or it can't be restored, ImcswavError for a device that isn't there.
         """
         folder = Path(run)
-        folder = folder if (folder / "config.json").is_file() else folder / "model"
+        if not (folder.is_file() or (folder / "config.json").is_file()):
+            folder = folder / "model"
         try:
-            config: dict[str, Any] = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            config, weights = _settings(folder)
             if config.get("format") != FORMAT:
                 found = config.get("format")
                 raise RunError(f"{folder} is of model format {found}, this imcswav reads {FORMAT}; upgrade it.")
-            state = load_file(folder / "weights.safetensors")
+            state = load_file(weights)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise RunError(
-                f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>)."
+                f"{run} holds no readable model ({error}); give the folder of a finished run (runs/<name>/<time>), or "
+                f"a file of `imcswav export --format safetensors`."
             ) from error
         target = pick_device(device)
         try:
@@ -251,6 +260,18 @@ class Model:
         """Move the network; returns self."""
         self.learner.to(device)
         return self
+
+
+def _settings(place: Path) -> tuple[dict[str, Any], Path]:
+    """The settings of a model and its file of weights: of a folder, or of a file that has them as metadata."""
+    if not place.is_file():
+        text = (place / "config.json").read_text(encoding="utf-8")
+        return dict(json.loads(text)), place / "weights.safetensors"
+    with safe_open(place, "pt") as file:
+        found = (file.metadata() or {}).get(IN_FILE)
+    if found is None:
+        raise ValueError("it has weights, but not their settings")
+    return dict(json.loads(found)), place
 
 
 def _own(x: Tensor) -> Tensor:

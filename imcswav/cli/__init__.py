@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import data, docs, edit, extend, folder, look, measure, train, use
+from imcswav.cli import data, docs, edit, extend, folder, look, measure, share, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
 
@@ -39,8 +39,8 @@ def _options(
 ) -> None:
     """Cluster images without labels: self-supervised training by recipe.
 
-    Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced, 1 a defect of imcswav or of a plugin,
-    130 stopped by Ctrl-C.
+    Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced or an exported file that predicts
+    otherwise, 1 a defect of imcswav or of a plugin, 130 stopped by Ctrl-C.
     """
 
 
@@ -61,6 +61,9 @@ COMMANDS: dict[str, Callable[..., None] | Group] = {
     "edit": edit.GROUP,
     "compare": use.compare,
     "signals": use.signals,
+    "export": share.export,
+    "push": share.push,
+    "pull": share.pull,
     "bench": measure.bench,
     "new": extend.new,
     "doctor": extend.doctor,

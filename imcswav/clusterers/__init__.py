@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from imcswav.component import Component
 from imcswav.errors import DataError
@@ -33,6 +34,14 @@ class Clusterer(Component, kind="clusterer"):
     def predict_proba(self, features_NF: Array) -> Array:
         """Membership (N, K) of new features, from ``state`` alone; rows sum to 1."""
         raise NotImplementedError
+
+    def module(self) -> nn.Module | None:
+        """``predict_proba`` as a torch module for exported models; None where it has no such form.
+
+        Features float32 (N, F) → probabilities float32 (N, K), for any N and on any device, by operations that
+        ``torch.export`` can trace. What it needs of ``state`` is copied into buffers.
+        """
+        return None
 
     def checked(self, features_NF: Array, *, fitting: bool = False) -> Array:
         """Features as floats (N, F), at least float32; raises DataError when they can't be clustered."""

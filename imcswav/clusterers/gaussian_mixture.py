@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
+from torch import nn
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
+from imcswav.clusterers._modules import Mixture
 from imcswav.errors import DataError
 from imcswav.plugins import hookimpl
 
@@ -57,6 +59,10 @@ class GaussianMixture(Clusterer, name="gaussian_mixture"):
         for name, tensor in self.state.items():
             setattr(estimator, f"{name}_", tensor.numpy())
         return np.asarray(estimator.predict_proba(self._prepared(features_NF)))
+
+    def module(self) -> nn.Module:
+        """The same in torch, in float32."""
+        return Mixture(**self.state, covariance=self.config.covariance, normalize=self.config.normalize)
 
     def _estimator(self, **settings: Any) -> Any:
         from sklearn.mixture import GaussianMixture as Estimator  # a second to import

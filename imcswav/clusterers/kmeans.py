@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from scipy.special import softmax
+from torch import nn
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
+from imcswav.clusterers._modules import NearestCentre
 from imcswav.plugins import hookimpl
 
 
@@ -50,10 +52,16 @@ class KMeans(Clusterer, name="kmeans"):
         """softmax(−d² / s), (N, K); the nearest centre is the most likely."""
         features_NF = self._prepared(features_NF).astype(np.float64)
         centres_KF = self.state["centres"].double().numpy()
-        scale = max(self.state["scale"].item(), 1e-12)  # 0 when every image is its own centre
         # |x|² is the same for all centres, so the softmax doesn't need it
         distances_NK = np.square(centres_KF).sum(1) - 2 * features_NF @ centres_KF.T
-        return np.asarray(softmax(-distances_NK / scale, axis=1))
+        return np.asarray(softmax(-distances_NK / self._scale(), axis=1))
+
+    def module(self) -> nn.Module:
+        """The same in torch."""
+        return NearestCentre(self.state["centres"], self._scale(), normalize=self.config.normalize)
+
+    def _scale(self) -> float:
+        return max(self.state["scale"].item(), 1e-12)  # 0 when every image is its own centre
 
     def _prepared(self, features_NF: Array, fitting: bool = False) -> Array:
         features_NF = self.checked(features_NF, fitting=fitting)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
+from torch import nn
 
 from imcswav.clusterers import Array, Clusterer
+from imcswav.clusterers._modules import NearestDirection
 from imcswav.clusterers._spherical import memberships, spherical_kmeans
 from imcswav.plugins import hookimpl
 
@@ -44,9 +46,15 @@ class SphericalKMeans(Clusterer, name="spherical_kmeans"):
 
     def predict_proba(self, features_NF: Array) -> Array:
         """softmax(cos / s), (N, K); the nearest centre is the most likely."""
-        scale = max(self.state["scale"].item(), 1e-6)  # 0 when every image is its own centre
-        features_NF = self.checked(features_NF).astype(np.float64)
-        return np.asarray(memberships(torch.from_numpy(features_NF), self.state["centres"].double(), scale).numpy())
+        rows_NF = torch.from_numpy(self.checked(features_NF).astype(np.float64))
+        return np.asarray(memberships(rows_NF, self.state["centres"].double(), self._scale()).numpy())
+
+    def module(self) -> nn.Module:
+        """The same in torch."""
+        return NearestDirection(self.state["centres"], self._scale())
+
+    def _scale(self) -> float:
+        return max(self.state["scale"].item(), 1e-6)  # 0 when every image is its own centre
 
 
 @hookimpl

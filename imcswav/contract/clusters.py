@@ -40,6 +40,24 @@ def _clusterer_state(config: Any, runtime: dict[str, Any]) -> None:
     require(np.array_equal(fresh.predict_proba(new_MF), chances_MK), "a fresh one with this state says otherwise")
 
 
+def _clusterer_module(config: Any, runtime: dict[str, Any]) -> None:
+    known = {"clusters": 3, "seed": 0} | runtime
+    features_NF = _blobs(known["clusters"]).astype(np.float32)
+    fitted = build(config, runtime, clusters=3, seed=0)
+    fitted.fit(features_NF)
+    module = fitted.module()
+    if module is None:
+        return
+    for new_MF in (features_NF[::3] + np.float32(0.05), features_NF[:1]):
+        with torch.no_grad():
+            chances_MK = module(torch.from_numpy(new_MF))
+        expected_MK = fitted.predict_proba(new_MF)
+        require(chances_MK.dtype == torch.float32, f"{chances_MK.dtype}")
+        require(chances_MK.shape == expected_MK.shape, f"shape {tuple(chances_MK.shape)}")
+        apart = float(np.abs(chances_MK.numpy() - expected_MK).max())
+        require(apart < 1e-3, f"probabilities differ by up to {apart:.2g}")
+
+
 def _blobs(clusters: int) -> Any:
     return np.repeat(3 * np.eye(clusters, 4 + clusters), 20, 0) + draw(20 * clusters, 4 + clusters).numpy()
 
@@ -68,6 +86,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     "clusterer": {
         "labels are 0 … K−1 and the same for the same seed": _clusterer,
         "predict_proba needs the state's tensors alone": _clusterer_state,
+        "module() is None or gives predict_proba's figures in float32": _clusterer_module,
     },
     "metric": {
         "a perfect clustering scores 1": _metric,

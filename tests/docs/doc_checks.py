@@ -1,17 +1,19 @@
 """Runs what a page shows: every block, in order, in a folder of the page's own.
 
-`python` blocks are executed with ``images`` (30 digits) in reach; tests they define are called, components they offer
-are tried and can be named from there on. `toml` blocks are recipes; with the word `fragment` they go on top of digits,
-or of RECIPE with `fragment=RECIPE`; with `file=NAME` they are written to that file; a pyproject's tables are known by
-their names. `json` is parsed. Of `console` and `bash` blocks every `imcswav` line is parsed by the real command line
-and its recipe checked, and what is cheap is run; training is cut to two steps. `pip install -e` of a plugin makes it
-known. `text` and `csv` are what something printed, after lines with the prompt `$`, which are commands as well. A block
-of another language is a problem.
+`python` blocks are executed with ``images`` (30 digits) and ``paths`` (8 photos) in reach; tests they define are
+called, components they offer are tried and can be named from there on. `toml` blocks are recipes; with the word
+`fragment` they go on top of digits, or of RECIPE with `fragment=RECIPE`; with `file=NAME` they are written to that
+file; a pyproject's tables are known by their names. `json` is parsed. Of `console` and `bash` blocks every `imcswav`
+line is parsed by the real command line and its recipe checked, and what is cheap is run; training is cut to two steps.
+`pip install -e` of a plugin makes it known. `text` and `csv` are what something printed, after lines with the prompt
+`$`, which are commands as well. A block of another language is a problem. What a block `needs=PACKAGE` for may be
+missing: then it is only parsed.
 
 Words of commands that stand for what a reader has: see ``World.words``.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import re
@@ -41,6 +43,7 @@ def page_problems(text, name, folder, world):
     _checkout(folder)
     module = types.ModuleType(f"page_{re.sub(r'[^a-z]', '_', name.lower())}")
     module.images = load_recipe("digits").data.build().train.images[:30].numpy()
+    module.paths = sorted(Path(world.words["PHOTOS"]).iterdir())[:8]
     module.__file__ = str(folder / "page.py")
     problems = []
     with components_of_the_page(), cut_short(world):
@@ -68,7 +71,11 @@ def _checkout(folder):
 
 
 def _check_block(block, module, folder, world):
+    needed = [word.removeprefix("needs=") for word in block.words if word.startswith("needs=")]
+    there = all(importlib.util.find_spec(name) for name in needed)
     match block.language:
+        case "python" if not there:
+            compile(block.text, "page.py", "exec")
         case "python":
             run_python(block, module)
         case "toml":
@@ -77,7 +84,7 @@ def _check_block(block, module, folder, world):
             json.loads(block.text)
         case language if language in COMMANDS or (language in PLAIN and "$ " in block.text):
             for words in command_lines(block):
-                check_command(words, world, complete=True)
+                check_command(words, world, complete=there)
         case language if language in PLAIN:
             if re.search(r"^imcswav ", block.text, re.MULTILINE):
                 raise ValueError("commands belong into a `console` block")

@@ -28,6 +28,7 @@ EXECUTED = {
     "signals",
     "new",
     "inspect",
+    "export",
 }
 SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
 

@@ -16,7 +16,8 @@ class Merge(Edit):
     """The largest of their probabilities counts. The first cluster keeps its number, the others' vanish for good.
 
     Each row then is scaled to sum 1 again. So exactly the images of these clusters are in the merged one: with summed
-    probabilities, images that a network isn't sure of would leave other clusters for it. The name is the first cluster's, or that of the next one that has a name.
+    probabilities, images that a network isn't sure of would leave other clusters for it. The name is the first
+    cluster's, or that of the next one that has a name.
     """
 
     op: Literal["merge"] = "merge"

@@ -1,0 +1,34 @@
+"""Weights and settings in one safetensors file, for ``imcswav.load``; nothing in it is code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from imcswav.clusterers import Array
+from imcswav.export.about import KEY
+from imcswav.model import IN_FILE, Model
+
+SUFFIX = ".safetensors"
+
+
+def write(model: Model, about: dict[str, Any], path: Path) -> None:
+    """Write what ``model/`` holds."""
+    state, config = model.packed()
+    save_file(state, path, metadata={KEY: json.dumps(about), IN_FILE: json.dumps(config, default=str)})
+
+
+def reader(path: Path) -> Callable[[Tensor], tuple[Array, Array]]:
+    """The file as a function, by ``imcswav.load`` on the CPU."""
+    model = Model.load(path, "cpu")
+
+    def run(images_NCSS: Tensor) -> tuple[Array, Array]:
+        found = model.embed(images_NCSS)
+        return found.features.numpy(), model.assign(found)
+
+    return run
