@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from imcswav.api import run as run
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
+    from imcswav.k_choice import KChoice as KChoice
+    from imcswav.k_choice import choose_k as choose_k
     from imcswav.model import Model as Model
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
@@ -33,8 +35,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Component": "imcswav.component",
     "ImcswavError": "imcswav.errors",
+    "KChoice": "imcswav.k_choice",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",
+    "choose_k": "imcswav.k_choice",
     "compare_runs": "imcswav.results.comparison",
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",
