@@ -25,13 +25,13 @@ WIDTH = 64
 """Features beyond this many are reduced to as many principal components."""
 REPEATS = 8
 """Pairs of halves."""
-NULLS = 4
+NULLS = 6
 """Pairs of halves of made-up images without clusters."""
 IMAGES_A_CLUSTER = 5
 """Images in a half for each cluster, at least: bounds the largest K that is looked at."""
 SMALL = 3
 """Small clusters that a merge tree starts from, for each cluster of the largest K."""
-CLEAR = 3.0
+CLEAR = 2.0
 """A signal counts where its largest excess is at least so many standard deviations of a single pair of halves."""
 ENOUGH = 3
 """Signals that must count for a K to be called clear."""
@@ -48,7 +48,7 @@ class Curve:
     null_C: Array
     """Mean of the same signal on images without clusters."""
     clearness: float
-    """Largest excess over the standard deviation of a single measurement."""
+    """Largest excess over the standard deviation of one pair of halves, there or over all K, whichever is larger."""
     k: int
     """The K of the largest excess: what the signal would recommend by itself."""
 
@@ -149,7 +149,9 @@ def _without_clusters(x_NP: Array, rng: np.random.Generator) -> Array:
 def _combined(found_RSC: Array, null_RSC: Array, counts: tuple[int, ...], images: int, high: int) -> KChoice:
     mean_SC, null_SC = found_RSC.mean(0), null_RSC.mean(0)
     excess_SC = mean_SC - null_SC
-    noise_S = np.sqrt((found_RSC.var(0, ddof=1) + null_RSC.var(0, ddof=1)).mean(1))
+    variance_SC = found_RSC.var(0, ddof=1) + null_RSC.var(0, ddof=1)
+    there_S = variance_SC[np.arange(len(SIGNALS)), excess_SC.argmax(1)]
+    noise_S = np.sqrt(np.maximum(there_S, variance_SC.mean(1)))
     clearness_S = excess_SC.max(1) / np.maximum(noise_S, np.finfo(np.float32).eps)
     curves = {
         name: Curve(

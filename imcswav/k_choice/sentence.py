@@ -15,12 +15,14 @@ def near(one: int, other: int) -> bool:
 
 def sentence(k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts: Sequence[int], asked: int) -> str:
     """The recommendation, its spread, and which signals agree with it or don't."""
-    parts = [_recommended(k, spread) if clear else _unclear(k)]
+    votes = {name.replace("_", " "): vote for name, vote in votes.items()}
+    speaking = {name: own for name, (own, has_a_say) in votes.items() if has_a_say}
+    parts = [_recommended(k, spread) if clear else _unclear(k, len(speaking), len(votes))]
     if clear:
-        parts.append(_agreement(k, {name: own for name, (own, counts_too) in votes.items() if counts_too}))
-        silent = [name for name, (_, counts_too) in votes.items() if not counts_too]
+        parts.append(_agreement(k, speaking))
+        silent = ", ".join(name for name in votes if name not in speaking)
         if silent:
-            parts.append(f"Without a clear say: {_listed(silent)}.")
+            parts.append(f"Without a clear say: {silent}.")
     if counts[-1] < asked:
         parts.append(f"Only up to {counts[-1]} clusters were looked at: there are too few different images for more.")
     if clear and len(counts) > 1 and k in (counts[0], counts[-1]) and k != 2:
@@ -30,13 +32,13 @@ def sentence(k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts:
 
 def _recommended(k: int, spread: tuple[int, int]) -> str:
     low, high = spread
-    return f"K = {k}, and every part of the images says so." if low == high else f"K = {k}, spread {low}–{high}."
+    return f"K = {k}, the same in nearly every sample." if low == high else f"K = {k}, spread {low}–{high}."
 
 
-def _unclear(k: int) -> str:
+def _unclear(k: int, speaking: int, signals: int) -> str:
     return (
-        "There is no clear K: too few signals tell these images from a single group without clusters. "
-        f"{k} is the least bad; any other number may do as well."
+        f"There is no clear K: {speaking} of {signals} signals tell these images from a single group without clusters, "
+        f"which is too few. {k} is the least bad; any other number may do as well."
     )
 
 
@@ -49,7 +51,3 @@ def _agreement(k: int, votes: Mapping[str, int]) -> str:
     if 2 * agreeing > len(votes):
         return f"{agreeing} of {len(votes)} signals agree; {said}."
     return f"The signals disagree, so look at several K: {said}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)

@@ -22,7 +22,7 @@ SIGNALS: Mapping[str, str] = {
     "merge_tree": "gap between one merge and the next, ln (Ward 1963)",
 }
 """Every signal, larger is better, with its source."""
-ITERATIONS = 10
+ITERATIONS = 5
 """Most Lloyd iterations that refine a cut of the tree."""
 NEIGHBOURS = 10
 """Images of the other half that vote on an image's cluster."""
@@ -73,7 +73,8 @@ def refined(features_NF: Array, centres_KF: Array) -> Array:
 
 def nearest(features_NF: Array, centres_KF: Array) -> Array:
     """The nearest centre of each image, (N,)."""
-    labels_N: Array = _squares(features_NF, centres_KF).argmin(1)
+    # half the squared distance, but for the image's own length, which is the same for all centres
+    labels_N: Array = ((centres_KF**2).sum(1) / 2 - features_NF @ centres_KF.T).argmin(1)
     return labels_N
 
 
@@ -118,10 +119,8 @@ def worst_cluster(predicted_N: Array, labels_N: Array, clusters: int) -> float:
 
 def _voted(votes_NV: Array, clusters: int) -> Array:
     """The cluster most neighbours are in, the lowest number of several."""
-    counts_NK = np.zeros((len(votes_NV), clusters), dtype=np.int64)
-    for vote_N in votes_NV.T:
-        counts_NK[np.arange(len(votes_NV)), vote_N] += 1
-    winner_N: Array = counts_NK.argmax(1)
+    cells_NV = votes_NV + clusters * np.arange(len(votes_NV))[:, None]
+    winner_N: Array = np.bincount(cells_NV.ravel(), minlength=len(votes_NV) * clusters).reshape(-1, clusters).argmax(1)
     return winner_N
 
 
