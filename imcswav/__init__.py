@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from imcswav.export import export_run as export_run
     from imcswav.hub import pull as pull
     from imcswav.hub import push_run as push_run
+    from imcswav.k_choice import KChoice as KChoice
+    from imcswav.k_choice import choose_k as choose_k
     from imcswav.model import Model as Model
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
@@ -39,9 +41,11 @@ _HOMES = {
     "Clustering": "imcswav.clustering",
     "Component": "imcswav.component",
     "ImcswavError": "imcswav.errors",
+    "KChoice": "imcswav.k_choice",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",
     "cluster": "imcswav.clustering.folder",
+    "choose_k": "imcswav.k_choice",
     "compare_runs": "imcswav.results.comparison",
     "export_run": "imcswav.export",
     "hookimpl": "imcswav.plugins",

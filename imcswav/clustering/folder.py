@@ -94,12 +94,22 @@ def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Settings, tell: 
             "How many clusters there are can only be chosen on a network that is there already; give -k, or choose "
             "afterwards with: imcswav choose-k RUN"
         )
-    from imcswav.choose_k import choose_k
+    from imcswav.k_choice import choose_k
 
     features_NF, data = frozen_features(recipe)
     choice = choose_k(features_NF, seed=recipe.seed)
     tell(choice.sentence)
-    return choice.clusters, data
+    return choice.k, data
+
+
+def folder_features(folder: Path, backbone: str | None = None, device: str = "auto") -> Array:
+    """Features (N, F) of a folder's images by a frozen network, kept in the cache; raises as ``cluster``."""
+    chosen = plan(folder, backbone=backbone)
+    try:
+        recipe = load_recipe(chosen.recipe, {**chosen.changes, "clusters": 2, "trainer.device": device})
+        return frozen_features(recipe)[0]
+    except WeightsError as error:
+        raise WeightsError(_without_weights(chosen, error.source), error.source) from error
 
 
 def frozen_features(recipe: Recipe) -> tuple[Array, Data]:

@@ -37,7 +37,7 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
     order = matched + [column for column in range(clusters) if column not in matched]
     shares = table[:, order] / np.maximum(table.sum(1, keepdims=True), 1)
     width, height = max(4.0, 0.5 * clusters + 2), max(3.5, 0.45 * len(names) + 1.5)
-    figure, axes = _figure(min(width, LARGEST), min(height, LARGEST))
+    figure, axes = figure_of(min(width, LARGEST), min(height, LARGEST))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     columns, rows = (range(0, count, 1 + count // TICKS) for count in (clusters, len(names)))
     axes.set_xticks(columns, [str(order[column]) for column in columns])
@@ -50,7 +50,7 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, f"{shares[row, column]:.0%}", ha="center", va="center", fontsize=7, color=color)
     figure.colorbar(image, label="share of the label's images")
-    _write_figure(figure, path)
+    write_figure(figure, path)
 
 
 def plot_curves(path: Path, metrics: Path) -> None:
@@ -60,7 +60,7 @@ def plot_curves(path: Path, metrics: Path) -> None:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_scale(name), []).append(name)
-    figure, all_axes = _figure(6.0 * max(1, len(groups)), 4.0, max(1, len(groups)))
+    figure, all_axes = figure_of(6.0 * max(1, len(groups)), 4.0, max(1, len(groups)))
     for (title, group), axes in zip(sorted(groups.items()), np.atleast_1d(all_axes), strict=False):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if name in row]
@@ -70,7 +70,7 @@ def plot_curves(path: Path, metrics: Path) -> None:
         axes.set_title(title, fontsize=9)
         if group:
             axes.legend(fontsize=8)
-    _write_figure(figure, path)
+    write_figure(figure, path)
 
 
 def _scale(name: str) -> str:
@@ -89,7 +89,7 @@ def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
     panels = ["loss", *sorted(scores)]
     columns = min(len(panels), 3)
     height = -(-len(panels) // columns)
-    figure, all_axes = _figure(5.0 * columns, 3.2 * height + 0.25 * len(runs), columns, height)
+    figure, all_axes = figure_of(5.0 * columns, 3.2 * height + 0.25 * len(runs), columns, height)
     flat = np.atleast_1d(all_axes).ravel()
     for panel, axes in zip(panels, flat, strict=False):
         for name, rows in runs.items():
@@ -98,7 +98,7 @@ def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
         axes.set_xlabel("step")
         axes.set_title(panel.removeprefix("eval/"))
     _finish_panels(figure, flat, len(panels))
-    _write_figure(figure, path)
+    write_figure(figure, path)
 
 
 Points = Sequence[tuple[float, float | None]]
@@ -111,7 +111,7 @@ def plot_points(path: Path, panels: Mapping[str, Mapping[str, Points]], below: s
     """
     columns = min(len(panels), 3)
     height = -(-len(panels) // columns)
-    figure, all_axes = _figure(4.0 * columns, 3.2 * height + 0.6, columns, height)
+    figure, all_axes = figure_of(4.0 * columns, 3.2 * height + 0.6, columns, height)
     flat = np.atleast_1d(all_axes).ravel()
     for (name, groups), axes in zip(panels.items(), flat, strict=False):
         for group, points in groups.items():
@@ -120,7 +120,7 @@ def plot_points(path: Path, panels: Mapping[str, Mapping[str, Points]], below: s
         axes.set_xlabel(below)
         axes.set_title(name, parse_math=False)
     _finish_panels(figure, flat, len(panels))
-    _write_figure(figure, path)
+    write_figure(figure, path)
 
 
 def _finish_panels(figure: Any, flat: Any, used: int) -> None:
@@ -151,14 +151,14 @@ def plot_clusters(path: Path, assigned: Assigned, clusters: int) -> None:
         for column, image in enumerate(best):
             start = column * (side + 1)
             strips[row, :, start : start + side] = _rgb(assigned.split.images[image])
-    figure, all_axes = _figure(8.0, max(1.2, 0.62 * len(shown)), rows=len(shown))
+    figure, all_axes = figure_of(8.0, max(1.2, 0.62 * len(shown)), rows=len(shown))
     for axes, cluster, strip in zip(np.atleast_1d(all_axes), shown, strips, strict=True):
         axes.imshow(strip)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_frame_on(False)
         axes.set_ylabel(f"{cluster}\n({sizes_K[cluster]})", rotation=0, ha="right", va="center", fontsize=8)
-    _write_figure(figure, path)
+    write_figure(figure, path)
 
 
 def _rgb(image_CHW: Tensor) -> Array:
@@ -167,7 +167,8 @@ def _rgb(image_CHW: Tensor) -> Array:
     return image_CHW.permute(1, 2, 0).cpu().numpy()
 
 
-def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    """A figure of so many inches, and its axes: one, or an array of them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -176,5 +177,6 @@ def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tup
     return figure, figure.subplots(rows, columns)
 
 
-def _write_figure(figure: Any, path: Path) -> None:
+def write_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
