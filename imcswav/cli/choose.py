@@ -14,9 +14,7 @@ RANGE = "2-50"
 
 
 def choose_k(
-    source: Annotated[
-        Path, typer.Argument(help="A folder of images, a run folder, or an .npz file of `imcswav features`.")
-    ],
+    source: Annotated[Path, typer.Argument(help="A folder of images, a run folder, or an .npz of `imcswav features`.")],
     wanted: Annotated[str, typer.Option("--range", metavar="LOW-HIGH", help="Numbers of clusters to look at.")] = RANGE,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and their clusterings.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw the signals into this PNG; refused if it exists.")] = None,

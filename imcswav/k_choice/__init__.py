@@ -16,6 +16,7 @@ from imcswav.clusterers import Array
 from imcswav.errors import DataError
 from imcswav.k_choice.sentence import sentence
 from imcswav.k_choice.signals import SIGNALS, measure
+from imcswav.progress import Advance, stage
 
 SAMPLE = 5_000
 """Most images that are looked at."""
@@ -111,13 +112,16 @@ def choose_k(features_NF: Array, low: int = 2, high: int = 50, seed: int = 0) ->
     counts = tuple(range(low, most + 1))
     small = min(SMALL * most, half // 2)
 
-    def measured(images_NF: Array) -> Array:
+    def measured(images_NF: Array, advance: Advance) -> Array:
         rows_N = rng.permutation(len(images_NF))
         first_NF, second_NF = images_NF[rows_N[:half]], images_NF[rows_N[half : 2 * half]]
-        return measure(first_NF, second_NF, counts, small, int(rng.integers(2**31)))
+        found_SC = measure(first_NF, second_NF, counts, small, int(rng.integers(2**31)))
+        advance()
+        return found_SC
 
-    found_RSC = np.stack([measured(x_NF) for _ in range(REPEATS)])
-    null_RSC = np.stack([measured(_without_clusters(x_NF, rng)) for _ in range(NULLS)])
+    with stage("Comparing numbers of clusters", total=REPEATS + NULLS) as advance:
+        found_RSC = np.stack([measured(x_NF, advance) for _ in range(REPEATS)])
+        null_RSC = np.stack([measured(_without_clusters(x_NF, rng), advance) for _ in range(NULLS)])
     return _combined(found_RSC, null_RSC, counts, len(x_NF), high)
 
 

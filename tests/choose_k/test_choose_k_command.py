@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cli_calls import call
+from clustering.made import photographs
 from planted_mixture import planted
 
 import imcswav
@@ -85,6 +86,18 @@ def test_what_can_t_be_read_is_one_sentence(tmp_path):
     for name in ("text.npz", "other.npz", "plain.npy"):
         with pytest.raises(DataError, match="holds no array 'features'"):
             features_of(tmp_path / name)
-    for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match="neither a run folder nor"):
+    (tmp_path / "empty").mkdir()
+    for path, said in ((tmp_path / "empty", "There are no images"), (tmp_path / "nowhere", "nowhere; give a folder")):
+        with pytest.raises(DataError, match=said):
             features_of(path)
+
+
+def test_a_folder_of_images_has_the_features_of_a_network_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMCSWAV_CACHE", str(tmp_path / "cache"))
+    photographs(tmp_path / "photos", count=30, kinds=3)
+    settings = {"trainer.epochs": 1, "trainer.batch_size": 8, "backbone.widths": [6, 8], "backbone.strides": [1, 2]}
+    run = imcswav.cluster(
+        tmp_path / "photos", 2, from_scratch=True, device="cpu", out=tmp_path / "run", settings=settings
+    )
+    features_NF = features_of(tmp_path / "photos", "cpu", str(run.path))
+    np.testing.assert_allclose(features_NF, Clustering.of(run.path).features_NF, rtol=1e-4, atol=1e-5)
