@@ -16,9 +16,8 @@ QUICK = [f"--set=trainer.{setting}" for setting in ("epochs=2", "batch_size=16",
 
 
 def commands():
-    found = [
-        words for block in blocks(GUIDE.read_text()) if block.language == "console" for words in command_lines(block)
-    ]
+    consoles = [block for block in blocks(GUIDE.read_text()) if block.language == "console"]
+    found = [words for block in consoles for words in command_lines(block)]
     return [words[1:] for words in found if words[0] == "imcswav"]
 
 
@@ -29,10 +28,8 @@ def walked(tmp_path_factory):
     photographs(folder / "PHOTOS", count=60, kinds=3)
     (folder / "PHOTOS" / "copy.png").write_bytes((folder / "PHOTOS" / "photo 000 ä.png").read_bytes())
     photographs(folder / "NEW_IMAGES", count=6, kinds=3)
-    page = [
-        {"op": "rename", "cluster": 3, "name": "blue"},
-        {"op": "assign", "images": ["photo 005 ä.png"], "cluster": 0},
-    ]
+    renamed = {"op": "rename", "cluster": 3, "name": "blue"}
+    page = [renamed, {"op": "assign", "images": ["photo 005 ä.png"], "cluster": 0}]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("IMCSWAV_CACHE", str(folder / "cache"))
