@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imcswav.api import run as run
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
+    from imcswav.estimator import ImageClustering as ImageClustering
     from imcswav.model import Model as Model
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Component": "imcswav.component",
+    "ImageClustering": "imcswav.estimator",
     "ImcswavError": "imcswav.errors",
     "Model": "imcswav.model",
     "RunResult": "imcswav.api",

@@ -1,0 +1,299 @@
+"""Image clustering in scikit-learn's manners: ``imcswav.ImageClustering``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import numbers
+import operator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from imcswav.api import run
+from imcswav.clusterers import Array
+from imcswav.data._given import one_by_one, read_items, rescaled, unflatten, value_range
+from imcswav.data.array import ArrayData
+from imcswav.devices import pick_device
+from imcswav.errors import ImcswavError, RecipeError
+from imcswav.imaging.read import to_images
+from imcswav.learners import Embedding
+from imcswav.model import Model
+from imcswav.part import dump_part
+from imcswav.recipe.files import load_recipe
+from imcswav.results.signals import sample, silhouette
+from imcswav.runs import refuse_filled
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # scikit-learn 1.5 has it as a method
+
+    def validate_data(estimator: Any, X: Any, **options: Any) -> Any:
+        """As later versions have it."""
+        return estimator._validate_data(X, **options)
+
+
+OWN = {"clusters": "n_clusters", "seed": "random_state", "trainer.device": "device"}
+"""Settings of a recipe that are parameters of the estimator."""
+UNSEEN = ("callbacks.tensorboard.enabled", "callbacks.checkpoint.enabled", "evaluation.signals", "evaluation.plots")
+"""Settings for what only makes files, which nobody would find in a temporary folder."""
+
+
+class _Base(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """scikit-learn's part, which has no types."""
+
+
+class ImageClustering(_Base):
+    """Cluster images without labels by training a network on them; ``imcswav.run`` in scikit-learn's manners.
+
+    ``X`` is an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W); a table (N, values), whose rows are square grey
+    images, or images of ``image_shape``; a list of paths, PIL images or arrays; or a torch Dataset. ``y``, and the
+    labels of a Dataset, are ignored everywhere.
+
+    Pixels are uint8, uint16 (full range), bool or floats in 0 … 1. Where floats or other integers leave 0 … 1, the
+    smallest and largest value seen by ``fit`` are black and white (``value_range_``): then and later, for every type
+    of array; what lies beyond is clipped.
+
+    Parameters: ``n_clusters``, how many clusters. ``recipe``, a shipped recipe's name, a TOML file or tables; None
+    takes "folder" on CUDA and "folder_small" elsewhere, or "folder_pretrained" with a backbone. Images are brought to
+    the size that its data have. ``backbone``, a timm model's name or a finished run's folder: nothing is trained, the
+    features of that network are clustered. ``settings`` changes the recipe by dotted paths: ``{"trainer.epochs": 20}``.
+    ``image_shape``, (H, W), (H, W, C) or (C, H, W) of an image in a table, one of which may be −1. ``out``, a new
+    folder to keep the run in; None keeps no files. ``device``, "auto" (CUDA, then MPS, then CPU) or torch's.
+    ``random_state``, an int, which is the recipe's seed, a RandomState or None; the same int gives the same labels on a
+    CPU with as many threads. ``verbose`` shows progress. Batches are no larger than the data.
+
+    After ``fit``: ``labels_`` (N,), int64; ``features_`` (N, F), float32; ``n_clusters_``, how many of the clusters
+    have an image; ``value_range_``, None or (black, white); ``seed_``; ``model_``, an ``imcswav.Model``;
+    ``n_features_in_`` of a table. Pickles hold the model and no path.
+
+    Raises ValueError for an X that is none of these, DataError for images that can't be read, RecipeError with all
+    problems of the recipe, RunError where ``out`` is filled.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        recipe: str | Path | Mapping[str, Any] | None = None,
+        backbone: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        image_shape: Sequence[int] | None = None,
+        out: str | Path | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters, self.recipe, self.backbone, self.settings = n_clusters, recipe, backbone, settings
+        self.image_shape, self.out, self.device = image_shape, out, device
+        self.random_state, self.verbose = random_state, verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on the images and assign them; ``y`` is ignored."""
+        seed = _seed(self.random_state)
+        source = self._source()
+        overrides = self._overrides(source, seed)
+        settings = load_recipe(source, {**overrides, "data.name": ArrayData.name})
+        shape = settings.data.model_dump(include={"size", "channels", "resize"})
+        images_NCHW = self._read(X, reset=True, **shape)
+        overrides["trainer.batch_size"] = min(settings.trainer.batch_size, len(images_NCHW))
+        with _folder(self.out) as folder, _torch_as_it_was():
+            self.model_ = run(source, overrides, out=folder, data=images_NCHW).load(self.device)
+        self.seed_ = seed
+        embedding = self.model_.embed(images_NCHW)
+        self.features_ = embedding.features.cpu().numpy()
+        self.labels_ = self.model_.assign(embedding).argmax(1)
+        self.n_clusters_ = len(np.unique(self.labels_))
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Cluster of each image, int64 (N,) in 0 … K−1."""
+        clusters_N: Array = self.predict_proba(X).argmax(1)
+        return clusters_N
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probability of each cluster, float32 (N, K)."""
+        embedding = self._embed(X)
+        return self.model_.assign(embedding)
+
+    def transform(self, X: Any) -> Array:
+        """Features of the backbone, float32 (N, F)."""
+        features_NF: Array = self._embed(X).features.cpu().numpy()
+        return features_NF
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean silhouette of the assigned images with cosine distance between features, in [−1, 1]; larger is better.
+
+        On at most 5,000 images, always the same ones. −1 where it has no meaning: all images in one cluster, or each
+        in its own. It sees no labels (``y`` is ignored), is no accuracy, and compares features of one network with
+        those of another only roughly. Source: Rousseeuw 1987.
+        """
+        embedding = self._embed(X)
+        rows_n = sample(len(embedding.features))
+        clusters_N = self.model_.assign(embedding).argmax(1)
+        found = silhouette(embedding.features.cpu().numpy()[rows_n], clusters_N[rows_n])
+        return -1.0 if found is None else found
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model into a new folder, for ``imcswav.load(folder)`` and the commands that read a model.
+
+        ``value_range_`` stays behind: an ``imcswav.Model`` takes uint8, or floats in 0 … 1. Raises RunError where the
+        folder is filled.
+        """
+        check_is_fitted(self)
+        refuse_filled(Path(folder))
+        self.model_.save(Path(folder) / "model")
+
+    def _source(self) -> str | Path | Mapping[str, Any]:
+        if self.recipe is not None:
+            return self.recipe
+        if self.backbone is not None:
+            return "folder_pretrained"
+        return "folder" if pick_device(self.device).type == "cuda" else "folder_small"
+
+    def _overrides(self, source: str | Path | Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """The user's settings between what they may change and what the parameters say."""
+        settings = {key: _plain(value) for key, value in (self.settings or {}).items()}
+        for key in OWN.keys() & settings.keys():
+            raise ValueError(f"settings has '{key}', which is the parameter {OWN[key]}; give it there.")
+        quiet: dict[str, Any] = {"callbacks.console.enabled": bool(self.verbose)}
+        if self.out is None:
+            quiet |= dict.fromkeys(UNSEEN, False)
+        clusters = operator.index(self.n_clusters)
+        own = {"clusters": clusters, "seed": seed, "trainer.device": str(pick_device(self.device))}
+        ready = {} if self.backbone is None else _frozen(self.backbone)
+        return {**_shape(source), **ready, **quiet, **settings, **own}
+
+    def _embed(self, X: Any) -> Embedding:
+        check_is_fitted(self)
+        facts = self.model_.facts
+        return self.model_.embed(
+            self._read(X, reset=False, size=facts.size, channels=facts.channels, resize=facts.resize)
+        )
+
+    def _read(self, X: Any, *, reset: bool, **shape: Any) -> Tensor:
+        """X as uint8 images (N, C, S, S); ``reset`` where it is what is fitted on."""
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):  # of a table that was fitted on before
+                self.__dict__.pop(name, None)
+            self.value_range_ = None
+        items = one_by_one(X)
+        if items is not None:
+            return read_items(items, **shape)
+        array = self._array(X, reset)
+        if reset:
+            self.value_range_ = value_range(array)
+        return to_images(rescaled(array, self.value_range_), **shape)
+
+    def _array(self, X: Any, reset: bool) -> Array:
+        """Finite numbers, as images; raises ValueError, or TypeError for sparse tables, in scikit-learn's words."""
+        if isinstance(X, Tensor):
+            X = (X.float() if X.is_floating_point() else X).detach().cpu().numpy()
+        least = 2 if reset else 1
+        dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        if dimensions in (3, 4):
+            images: Array = check_array(X, allow_nd=True, ensure_min_samples=least, estimator=self)
+            return images
+        flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
+        return unflatten(flat_NP, self.image_shape)
+
+    @property
+    def _n_features_out(self) -> int:
+        """For ``get_feature_names_out``."""
+        return int(self.features_.shape[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "model_" in state:
+            with tempfile.TemporaryDirectory() as folder:
+                state["model_"].save(Path(folder))
+                state["model_"] = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        files = state.get("model_")
+        if files is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in files.items():
+                    (Path(folder) / name).write_bytes(content)
+                state = {**state, "model_": Model.load(folder, _present(state["device"]))}
+        super().__setstate__(state)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _seed(random_state: Any) -> int:
+    """An int as it is, so that it is that of ``imcswav.run``; else one drawn as scikit-learn does."""
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _shape(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """Size and way of resizing that the recipe has for its own data, for those handed over."""
+    try:
+        data = load_recipe(source).data
+    except RecipeError:  # no data in it, which are not needed; what else is wrong the run tells
+        return {}
+    return {f"data.{key}": getattr(data, key) for key in ("size", "resize") if hasattr(data, key)}
+
+
+def _frozen(backbone: str | Path) -> dict[str, Any]:
+    """What a recipe with the learner "frozen" needs for this backbone, and the form of the images that it knows."""
+    if not Path(backbone, "recipe.toml").is_file():
+        return {"backbone.model": str(backbone)}
+    model = Model.load(backbone, "cpu")
+    facts = dataclasses.asdict(model.facts)
+    learner: Any = model.learner.config
+    return {
+        "init.run": str(backbone),
+        "backbone": dump_part(learner.backbone),
+        **{key: list(facts[key]) for key in ("mean", "std")},
+        **{f"data.{key}": facts[key] for key in ("size", "channels", "resize")},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers, as grids of parameters hold them, as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _present(device: str) -> str:
+    """The device, or "auto" where it isn't there: pickles travel between machines."""
+    try:
+        return str(pick_device(device))
+    except ImcswavError:
+        return "auto"
+
+
+@contextlib.contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """The folder of the run; a temporary one is gone afterwards."""
+    if out is not None:
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory(prefix="imcswav-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """A run seeds torch and sets its threads; the program around an estimator keeps its own."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
