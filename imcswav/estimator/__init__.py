@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import numbers
-import operator
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,20 +11,20 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from imcswav.api import run
 from imcswav.clusterers import Array
-from imcswav.data._given import one_by_one, read_items, rescaled, unflatten, value_range
 from imcswav.data.array import ArrayData
 from imcswav.devices import pick_device
-from imcswav.errors import ImcswavError, RecipeError
+from imcswav.errors import ImcswavError
+from imcswav.estimator.images import one_by_one, read_items, rescaled, unflatten, value_range
+from imcswav.estimator.settings import asked, drawn_seed
 from imcswav.imaging.read import to_images
 from imcswav.learners import Embedding
 from imcswav.model import Model
-from imcswav.part import dump_part
 from imcswav.recipe.files import load_recipe
 from imcswav.results.signals import sample, silhouette
 from imcswav.runs import refuse_filled
@@ -39,12 +36,6 @@ except ImportError:  # scikit-learn 1.5 has it as a method
     def validate_data(estimator: Any, X: Any, **options: Any) -> Any:
         """As later versions have it."""
         return estimator._validate_data(X, **options)
-
-
-OWN = {"clusters": "n_clusters", "seed": "random_state", "trainer.device": "device"}
-"""Settings of a recipe that are parameters of the estimator."""
-UNSEEN = ("callbacks.tensorboard.enabled", "callbacks.checkpoint.enabled", "evaluation.signals", "evaluation.plots")
-"""Settings for what only makes files, which nobody would find in a temporary folder."""
 
 
 class _Base(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -98,14 +89,13 @@ class ImageClustering(_Base):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the images and assign them; ``y`` is ignored."""
-        seed = _seed(self.random_state)
-        source = self._source()
-        overrides = self._overrides(source, seed)
-        settings = load_recipe(source, {**overrides, "data.name": ArrayData.name})
-        shape = settings.data.model_dump(include={"size", "channels", "resize"})
-        images_NCHW = self._read(X, reset=True, **shape)
-        overrides["trainer.batch_size"] = min(settings.trainer.batch_size, len(images_NCHW))
+        seed = drawn_seed(self.random_state)
         with _folder(self.out) as folder, _torch_as_it_was():
+            source, overrides = asked(self, seed)
+            settings = load_recipe(source, {**overrides, "data.name": ArrayData.name})
+            shape = settings.data.model_dump(include={"size", "channels", "resize"})
+            images_NCHW = self._read(X, reset=True, **shape)
+            overrides["trainer.batch_size"] = min(settings.trainer.batch_size, len(images_NCHW))
             self.model_ = run(source, overrides, out=folder, data=images_NCHW).load(self.device)
         self.seed_ = seed
         embedding = self.model_.embed(images_NCHW)
@@ -152,26 +142,6 @@ class ImageClustering(_Base):
         refuse_filled(Path(folder))
         self.model_.save(Path(folder) / "model")
 
-    def _source(self) -> str | Path | Mapping[str, Any]:
-        if self.recipe is not None:
-            return self.recipe
-        if self.backbone is not None:
-            return "folder_pretrained"
-        return "folder" if pick_device(self.device).type == "cuda" else "folder_small"
-
-    def _overrides(self, source: str | Path | Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """The user's settings between what they may change and what the parameters say."""
-        settings = {key: _plain(value) for key, value in (self.settings or {}).items()}
-        for key in OWN.keys() & settings.keys():
-            raise ValueError(f"settings has '{key}', which is the parameter {OWN[key]}; give it there.")
-        quiet: dict[str, Any] = {"callbacks.console.enabled": bool(self.verbose)}
-        if self.out is None:
-            quiet |= dict.fromkeys(UNSEEN, False)
-        clusters = operator.index(self.n_clusters)
-        own = {"clusters": clusters, "seed": seed, "trainer.device": str(pick_device(self.device))}
-        ready = {} if self.backbone is None else _frozen(self.backbone)
-        return {**_shape(source), **ready, **quiet, **settings, **own}
-
     def _embed(self, X: Any) -> Embedding:
         check_is_fitted(self)
         facts = self.model_.facts
@@ -213,17 +183,17 @@ class ImageClustering(_Base):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
         if "model_" in state:
-            with tempfile.TemporaryDirectory() as folder:
-                state["model_"].save(Path(folder))
-                state["model_"] = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+            with _folder() as folder:
+                state["model_"].save(folder)
+                state["model_"] = {file.name: file.read_bytes() for file in folder.iterdir()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         files = state.get("model_")
         if files is not None:
-            with tempfile.TemporaryDirectory() as folder:
+            with _folder() as folder, _torch_as_it_was():
                 for name, content in files.items():
-                    (Path(folder) / name).write_bytes(content)
+                    (folder / name).write_bytes(content)
                 state = {**state, "model_": Model.load(folder, _present(state["device"]))}
         super().__setstate__(state)
 
@@ -232,42 +202,6 @@ class ImageClustering(_Base):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _seed(random_state: Any) -> int:
-    """An int as it is, so that it is that of ``imcswav.run``; else one drawn as scikit-learn does."""
-    if isinstance(random_state, numbers.Integral):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _shape(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Size and way of resizing that the recipe has for its own data, for those handed over."""
-    try:
-        data = load_recipe(source).data
-    except RecipeError:  # no data in it, which are not needed; what else is wrong the run tells
-        return {}
-    return {f"data.{key}": getattr(data, key) for key in ("size", "resize") if hasattr(data, key)}
-
-
-def _frozen(backbone: str | Path) -> dict[str, Any]:
-    """What a recipe with the learner "frozen" needs for this backbone, and the form of the images that it knows."""
-    if not Path(backbone, "recipe.toml").is_file():
-        return {"backbone.model": str(backbone)}
-    model = Model.load(backbone, "cpu")
-    facts = dataclasses.asdict(model.facts)
-    learner: Any = model.learner.config
-    return {
-        "init.run": str(backbone),
-        "backbone": dump_part(learner.backbone),
-        **{key: list(facts[key]) for key in ("mean", "std")},
-        **{f"data.{key}": facts[key] for key in ("size", "channels", "resize")},
-    }
-
-
-def _plain(value: Any) -> Any:
-    """numpy's numbers, as grids of parameters hold them, as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _present(device: str) -> str:
@@ -279,8 +213,8 @@ def _present(device: str) -> str:
 
 
 @contextlib.contextmanager
-def _folder(out: str | Path | None) -> Iterator[Path]:
-    """The folder of the run; a temporary one is gone afterwards."""
+def _folder(out: str | Path | None = None) -> Iterator[Path]:
+    """The folder that is named, else a temporary one, which is gone afterwards."""
     if out is not None:
         yield Path(out)
         return
@@ -290,7 +224,7 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _torch_as_it_was() -> Iterator[None]:
-    """A run seeds torch and sets its threads; the program around an estimator keeps its own."""
+    """Runs and new networks seed torch or draw from it, and set its threads; the program around keeps its own."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
