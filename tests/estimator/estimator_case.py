@@ -20,6 +20,5 @@ PIXELS = np.rint(DIGITS * (255 / 16)).astype(np.uint8)
 
 
 def estimator(**parameters):
-    return imcswav.ImageClustering(
-        **{"n_clusters": 3, "recipe": RECIPE, "device": "cpu", "random_state": 0} | parameters
-    )
+    usual = {"n_clusters": 3, "recipe": RECIPE, "device": "cpu", "random_state": 0}
+    return imcswav.ImageClustering(**usual | parameters)
