@@ -20,9 +20,8 @@ from imcswav.clusterers import Array
 from imcswav.data.array import ArrayData
 from imcswav.devices import pick_device
 from imcswav.errors import ImcswavError
-from imcswav.estimator.images import one_by_one, read_items, rescaled, unflatten, value_range
+from imcswav.estimator.images import decoded, one_by_one, rescaled, unflatten, value_range
 from imcswav.estimator.settings import asked, drawn_seed
-from imcswav.imaging.read import to_images
 from imcswav.learners import Embedding
 from imcswav.model import Model
 from imcswav.recipe.files import load_recipe
@@ -54,13 +53,14 @@ class ImageClustering(_Base):
     of array; what lies beyond is clipped.
 
     Parameters: ``n_clusters``, how many clusters. ``recipe``, a shipped recipe's name, a TOML file or tables; None
-    takes "folder" on CUDA and "folder_small" elsewhere, or "folder_pretrained" with a backbone. Images are brought to
-    the size that its data have. ``backbone``, a timm model's name or a finished run's folder: nothing is trained, the
-    features of that network are clustered. ``settings`` changes the recipe by dotted paths: ``{"trainer.epochs": 20}``.
-    ``image_shape``, (H, W), (H, W, C) or (C, H, W) of an image in a table, one of which may be −1. ``out``, a new
-    folder to keep the run in; None keeps no files. ``device``, "auto" (CUDA, then MPS, then CPU) or torch's.
-    ``random_state``, an int, which is the recipe's seed, a RandomState or None; the same int gives the same labels on a
-    CPU with as many threads. ``verbose`` shows progress. Batches are no larger than the data.
+    takes "folder_pretrained" with a backbone, "digits" for arrays of grey images of at most 12 × 12 pixels, "folder" on
+    CUDA and "folder_small" elsewhere. Images are brought to the size that the recipe has. ``backbone``, a timm model's
+    name or a finished run's folder: nothing is trained, the features of that network are clustered. ``settings``
+    changes the recipe by dotted paths: ``{"trainer.epochs": 20}``. ``image_shape``, (H, W), (H, W, C) or (C, H, W) of
+    an image in a table, one of which may be −1. ``out``, a new folder to keep the run in; None keeps no files.
+    ``device``, "auto" (CUDA, then MPS, then CPU) or torch's. ``random_state``, an int, which is the recipe's seed, a
+    RandomState or None; the same int gives the same labels on a CPU with as many threads. ``verbose`` shows progress.
+    Batches are no larger than the data.
 
     After ``fit``: ``labels_`` (N,), int64; ``features_`` (N, F), float32; ``n_clusters_``, how many of the clusters
     have an image; ``value_range_``, None or (black, white); ``seed_``; ``model_``, an ``imcswav.Model``;
@@ -91,10 +91,11 @@ class ImageClustering(_Base):
         """Train on the images and assign them; ``y`` is ignored."""
         seed = drawn_seed(self.random_state)
         with _folder(self.out) as folder, _torch_as_it_was():
-            source, overrides = asked(self, seed)
+            given = self._given(X, reset=True)
+            source, overrides = asked(self, seed, given)
             settings = load_recipe(source, {**overrides, "data.name": ArrayData.name})
             shape = settings.data.model_dump(include={"size", "channels", "resize"})
-            images_NCHW = self._read(X, reset=True, **shape)
+            images_NCHW = decoded(given, **shape)
             overrides["trainer.batch_size"] = min(settings.trainer.batch_size, len(images_NCHW))
             self.model_ = run(source, overrides, out=folder, data=images_NCHW).load(self.device)
         self.seed_ = seed
@@ -145,23 +146,22 @@ class ImageClustering(_Base):
     def _embed(self, X: Any) -> Embedding:
         check_is_fitted(self)
         facts = self.model_.facts
-        return self.model_.embed(
-            self._read(X, reset=False, size=facts.size, channels=facts.channels, resize=facts.resize)
-        )
+        given = self._given(X, reset=False)
+        return self.model_.embed(decoded(given, size=facts.size, channels=facts.channels, resize=facts.resize))
 
-    def _read(self, X: Any, *, reset: bool, **shape: Any) -> Tensor:
-        """X as uint8 images (N, C, S, S); ``reset`` where it is what is fitted on."""
+    def _given(self, X: Any, *, reset: bool) -> Array | Iterator[Any]:
+        """X as an array of images or images one by one; ``reset`` where it is what is fitted on."""
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of a table that was fitted on before
                 self.__dict__.pop(name, None)
             self.value_range_ = None
         items = one_by_one(X)
         if items is not None:
-            return read_items(items, **shape)
+            return items
         array = self._array(X, reset)
         if reset:
             self.value_range_ = value_range(array)
-        return to_images(rescaled(array, self.value_range_), **shape)
+        return rescaled(array, self.value_range_)
 
     def _array(self, X: Any, reset: bool) -> Array:
         """Finite numbers, as images; raises ValueError, or TypeError for sparse tables, in scikit-learn's words."""

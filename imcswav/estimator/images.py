@@ -40,15 +40,17 @@ def _is_item(item: Any) -> bool:
     return isinstance(item, str | os.PathLike | Image.Image | bytes) or getattr(item, "ndim", 0) >= 2
 
 
-def read_items(items: Iterator[Any], *, size: int | None, channels: int | None, resize: Resize) -> Tensor:
-    """Images as uint8 (N, C, S, S), one for each item; files are decoded in parallel.
+def decoded(given: Array | Iterator[Any], *, size: int | None, channels: int | None, resize: Resize) -> Tensor:
+    """Images as uint8 (N, C, S, S), one for each given; files are decoded in parallel.
 
     Raises DataError where one can't be read: other than a run, an estimator has a label for every image.
     """
-    first = list(itertools.islice(items, 1))
+    if isinstance(given, np.ndarray):
+        return to_images(given, size=size, channels=channels, resize=resize)
+    first = list(itertools.islice(given, 1))
     if not all_paths(first):
-        return to_images(itertools.chain(first, items), size=size, channels=channels, resize=resize)
-    paths = first + list(items)
+        return to_images(itertools.chain(first, given), size=size, channels=channels, resize=resize)
+    paths = first + list(given)
     images_NCHW, _, skipped = decode_many(paths, size=size or FILE_SIZE, channels=channels or 3, resize=resize)
     if skipped:
         named = "; ".join(f"{path}: {reason}" for path, reason in skipped[:SHOWN])

@@ -22,12 +22,14 @@ Source = str | Path | Mapping[str, Any]
 
 OWN = {"clusters": "n_clusters", "seed": "random_state", "trainer.device": "device"}
 """Settings of a recipe that are parameters of the estimator."""
+TINY = 12
+"""Sides in pixels up to which a recipe for tiny grey images is meant."""
 UNSEEN = ("callbacks.tensorboard.enabled", "callbacks.checkpoint.enabled", "evaluation.signals", "evaluation.plots")
 """Settings for what only makes files, which nobody would find in a temporary folder."""
 
 
-def asked(estimator: Any, seed: int) -> tuple[Source, dict[str, Any]]:
-    """The recipe of an ``ImageClustering`` and all that changes it.
+def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]]:
+    """The recipe of an ``ImageClustering`` for the images ``given``, and all that changes it.
 
     The user's settings stand between what they may change and what the parameters say. Raises ValueError for a setting
     that is a parameter, TypeError for clusters that are no whole number.
@@ -36,17 +38,27 @@ def asked(estimator: Any, seed: int) -> tuple[Source, dict[str, Any]]:
     for key in OWN.keys() & settings.keys():
         raise ValueError(f"settings has '{key}', which is the parameter {OWN[key]}; give it there.")
     device = pick_device(estimator.device)
-    source, changes = estimator.recipe, {"callbacks.console.enabled": bool(estimator.verbose)}
+    source = estimator.recipe
+    if source is None:
+        source = _usual(estimator.backbone is not None, given, device.type)
+    changes = {"callbacks.console.enabled": bool(estimator.verbose)}
     if estimator.out is None:
         changes |= dict.fromkeys(UNSEEN, False)
-    if source is None:
-        source = "folder" if device.type == "cuda" else "folder_small"
-        source = source if estimator.backbone is None else "folder_pretrained"
     changes |= _shape(source)
     if estimator.backbone is not None:
         changes |= _frozen(estimator.backbone)
     own = {"clusters": operator.index(estimator.n_clusters), "seed": seed, "trainer.device": str(device)}
     return source, {**changes, **settings, **own}
+
+
+def _usual(ready: bool, given: Any, device: str) -> str:
+    """The shipped recipe for ready features, else for images and a device like these."""
+    if ready:
+        return "folder_pretrained"
+    sides = [side for side in getattr(given, "shape", ())[1:] if side > 1]
+    if len(sides) == 2 and max(sides) <= TINY:
+        return "digits"
+    return "folder" if device == "cuda" else "folder_small"
 
 
 def drawn_seed(random_state: Any) -> int:

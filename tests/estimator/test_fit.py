@@ -162,14 +162,17 @@ def test_images_come_to_the_size_of_the_recipes_data():
     assert estimator().fit(PIXELS[:40]).model_.facts.size == 8
 
 
-def test_without_a_recipe_a_small_one_is_taken_on_a_cpu():
-    small = {"trainer.epochs": 1, "trainer.max_steps": 1, "trainer.threads": 1}
+def test_without_a_recipe_one_is_taken_for_the_images():
+    short = {"trainer.epochs": 1, "trainer.max_steps": 1, "trainer.threads": 1}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        found = estimator(recipe=None, settings=small).fit(DIGITS[:20])
+        digits = estimator(recipe=None, settings=short).fit(DIGITS[:20].reshape(20, -1))
+        small = estimator(recipe=None, settings=short).fit(np.zeros((20, 3, 12, 12)))
+        larger = estimator(recipe=None, settings=short).fit(np.zeros((20, 13, 12, 1)))
     assert any("warms up" in str(warning.message) for warning in told)
-    assert found.model_.facts.size == 32
-    assert found.features_.shape == (20, 128)
+    assert [found.model_.facts.size for found in (digits, small, larger)] == [12, 32, 32]
+    assert [found.features_.shape[1] for found in (digits, small, larger)] == [64, 128, 128]
+    assert [found.model_.views for found in (digits, small, larger)] == [8, 1, 1]
 
 
 def test_a_run_is_kept_where_it_is_wanted(tmp_path, fitted):

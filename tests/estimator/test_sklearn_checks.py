@@ -15,9 +15,7 @@ NOT_APPLYING = dict.fromkeys(
         "check_dont_overwrite_attributes",  # as scikit-learn 1.6 calls the next
         "check_dont_overwrite_parameters",
         "check_methods_subset_invariance",
-        "check_fit2d_1sample",
         "check_fit2d_1feature",
-        "check_fit1d",
         "check_fit2d_predict1d",
     ),
     ONE,
