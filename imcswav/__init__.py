@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imcswav.clustering.folder import cluster as cluster
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
+    from imcswav.estimator import ImageClustering as ImageClustering
     from imcswav.export import export_run as export_run
     from imcswav.hub import pull as pull
     from imcswav.hub import push_run as push_run
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Clustering": "imcswav.clustering",
     "Component": "imcswav.component",
+    "ImageClustering": "imcswav.estimator",
     "ImcswavError": "imcswav.errors",
     "KChoice": "imcswav.k_choice",
     "Model": "imcswav.model",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imcswav.errors import DataError, ImcswavError, RunError
-from imcswav.imaging.read import decode, find_images, shorter_side
+from imcswav.imaging.read import decode, find_images
 from imcswav.part import dump_part
 from imcswav.runs import RunFolder
 from imcswav.start import finished
@@ -53,18 +53,18 @@ def plan(
         return _from_scratch(data, paths, cuda)
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
-        return _trained_on(data, run) if quality == "best" else _features_of(data, run)
+        return _trained_on(data, run) if quality == "best" else of_run(data, run)
     model = backbone or BACKBONE
     if quality == "best":
         why = f"IMC-SwAV from the pretrained weights of {model}."
-        return Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": _side(model)}, why)
+        return Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
     why = f"Features of the pretrained {model}, and many heads on them."
-    return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": _side(model)}, why)
+    return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
 
 
 def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Plan:
     sample = paths[:: max(1, len(paths) // SAMPLE)]
-    sides = [side for path in sample if (side := shorter_side(path)) is not None]
+    sides = [side for path in sample if (side := shorterside_of(path)) is not None]
     grey = _grey(sample)
     changes = {**data, "data.channels": 1 if grey else 3}
     if len(paths) < FEW:
@@ -77,8 +77,8 @@ def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Pla
     return Plan(recipe, changes, f"Trained from scratch by the recipe {recipe}, {where}.")
 
 
-def _features_of(data: Mapping[str, Any], run: RunFolder) -> Plan:
-    """The run's backbone as it is, on images as the run had them."""
+def of_run(data: Mapping[str, Any], run: RunFolder) -> Plan:
+    """The run's backbone as it is, on images as the run had them; ``data`` says which."""
     from imcswav.model import Model
 
     model, learner = Model.load(run.path, "cpu"), run.recipe().learner
@@ -100,7 +100,7 @@ def _trained_on(data: Mapping[str, Any], run: RunFolder) -> Plan:
     return Plan(run.path / "recipe.toml", changes, f"Trained on from the run {run.path}, by its recipe.")
 
 
-def _side(model: str) -> int:
+def side_of(model: str) -> int:
     """Pixels of a side for a pretrained model: its own, or fewer where that is large."""
     import timm
 

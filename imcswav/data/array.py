@@ -64,12 +64,12 @@ class ArrayData(Data, name="array"):
     def _split(self, data: Any, labels: Any) -> Split:
         found: list[Any] = []
         if isinstance(data, list | tuple | Dataset):
-            items = _images(data, found)
+            items = each_image(data, found)
             first = list(itertools.islice(items, 1))
             data = itertools.chain(first, items)
-            if _all_paths(first):  # paths are small: they can be looked at together, and read in parallel
+            if all_paths(first):  # paths are small: they can be looked at together, and read in parallel
                 data = list(data)
-                if _all_paths(data):
+                if all_paths(data):
                     return self._from_paths(data, _truth(labels, found, len(data)))
         images_NCHW = to_images(data, **self.config.model_dump(include={"size", "channels", "resize"}))
         names = [str(index) for index in range(len(images_NCHW))]
@@ -85,7 +85,7 @@ class ArrayData(Data, name="array"):
         return Split(images_NCHW, names, None if truth_N is None else truth_N[kept])
 
 
-def _images(items: Any, labels: list[Any]) -> Iterator[Any]:
+def each_image(items: Any, labels: list[Any]) -> Iterator[Any]:
     """The images of a list or Dataset one by one, so that one at a time is undecoded; sets labels aside."""
     for item in (items[index] for index in range(len(items))) if hasattr(items, "__len__") else items:
         if isinstance(item, tuple | list):
@@ -97,7 +97,8 @@ def _images(items: Any, labels: list[Any]) -> Iterator[Any]:
             yield item
 
 
-def _all_paths(items: list[Any]) -> bool:
+def all_paths(items: list[Any]) -> bool:
+    """Whether there is an item and every one is a path."""
     return bool(items) and all(isinstance(item, str | os.PathLike) for item in items)
 
 

@@ -84,6 +84,9 @@ class EvaluationSettings(Settings):
     signals: bool = True
     """Whether a finished run's summary says what can be known of its clusters without labels (``signals``)."""
 
+    plots: bool = True
+    """Whether a finished run draws clusters.png, confusion.png and curves.png."""
+
 
 class InitSettings(Settings):
     """A second stage: the network starts from a finished run's model, every part of it that fits by name and shape.

@@ -32,17 +32,22 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     if trainer.data.skipped:  # of streamed images they are only known now
         write_csv(run.path / "skipped.csv", ("image", "reason"), trainer.data.skipped)
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
-    scored, class_names = assessment.scored, trainer.data.class_names
-    if scored.probabilities is not None:
-        plot_clusters(run.path / "clusters.png", scored, recipe.clusters)
-        labels_N, known_N = known_labels(scored)
-        if labels_N is not None:
-            clusters_N = scored.clusters[known_N]
-            plot_confusion(run.path / "confusion.png", labels_N, clusters_N, recipe.clusters, class_names)
-    plot_curves(run.path / "curves.png", run.path / "metrics.jsonl")
+    if recipe.evaluation.plots:
+        plot(trainer, assessment.scored)
     run.write_json("summary.json", summary)
     trainer.call("finish", assessment)
     return summary
+
+
+def plot(trainer: Trainer, scored: Assigned) -> None:
+    """The pictures of a run: clusters and, with labels, confusion of the scored images; curves."""
+    path, clusters, class_names = trainer.run.path, trainer.recipe.clusters, trainer.data.class_names
+    if scored.probabilities is not None:
+        plot_clusters(path / "clusters.png", scored, clusters)
+        labels_N, known_N = known_labels(scored)
+        if labels_N is not None:
+            plot_confusion(path / "confusion.png", labels_N, scored.clusters[known_N], clusters, class_names)
+    plot_curves(path / "curves.png", path / "metrics.jsonl")
 
 
 def summarise(trainer: Trainer, assessment: Assessment, published: float | None) -> dict[str, Any]:

@@ -69,6 +69,12 @@ def test_without_labels_scores_are_null_and_there_is_no_confusion(tiny, tmp_path
     assert png_size(result.path / "curves.png")
 
 
+def test_pictures_can_be_left_out(tiny, tmp_path):
+    result = short_run(tiny, tmp_path / "run", **{"evaluation.plots": False})
+    assert not list(result.path.glob("*.png"))
+    assert result.summary["acc"] is not None
+
+
 def test_nothing_assigns(tiny, tmp_path):
     del tiny["heads"]["classifier"], tiny["losses"][1]
     with pytest.warns(UserWarning, match="no image gets a cluster"):
