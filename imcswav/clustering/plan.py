@@ -64,7 +64,7 @@ def plan(
 
 def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Plan:
     sample = paths[:: max(1, len(paths) // SAMPLE)]
-    sides = [side for path in sample if (side := shorterside_of(path)) is not None]
+    sides = [side for path in sample if (side := shorter_side(path)) is not None]
     grey = _grey(sample)
     changes = {**data, "data.channels": 1 if grey else 3}
     if len(paths) < FEW:
