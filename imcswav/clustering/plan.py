@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imcswav.errors import DataError, ImcswavError, RunError
-from imcswav.imaging.read import decode, find_images
+from imcswav.imaging.read import decode, find_images, shorter_side
 from imcswav.part import dump_part
 from imcswav.runs import RunFolder
 from imcswav.start import finished
