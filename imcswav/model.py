@@ -31,6 +31,8 @@ from imcswav.progress import stage
 FORMAT = 1
 IN_FILE = "imcswav.model"
 """The key of the settings in the metadata of a safetensors file that is a whole model."""
+EDITS_IN_FILE = "imcswav.edits"
+"""That of its edits, where there are some."""
 BATCH = 500
 KEPT_BATCH = 64
 """Images between two writes of features that are kept: at 224 px seconds on a CPU."""
@@ -228,7 +230,7 @@ class Model:
                 f"The model in {folder} can't be restored ({reason}); install the packages and the version of "
                 f"imcswav it was trained with (environment.json)."
             ) from error
-        model.edits = Kept.read(folder)
+        model.edits = _edits(folder)
         return model.to(target)
 
     @classmethod
@@ -272,6 +274,15 @@ def _settings(place: Path) -> tuple[dict[str, Any], Path]:
     if found is None:
         raise ValueError("it has weights, but not their settings")
     return dict(json.loads(found)), place
+
+
+def _edits(place: Path) -> Kept | None:
+    """The edits of a model in a folder, or in a file."""
+    if not place.is_file():
+        return Kept.read(place)
+    with safe_open(place, "pt") as file:
+        found = (file.metadata() or {}).get(EDITS_IN_FILE)
+    return None if found is None else Kept.parse(found, place)
 
 
 def _own(x: Tensor) -> Tensor:

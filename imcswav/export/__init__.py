@@ -69,7 +69,7 @@ def export_run(
     path = Path(f"model{chosen.SUFFIX}") if out is None else Path(out)
     refuse_existing(path)
     model = Model.load(run, "cpu")
-    about = describe(model, Path(run))
+    about = describe(model)
     with writing(path):
         write_atomically(path, lambda temporary: chosen.write(model, about, temporary))
     if not check:

@@ -68,7 +68,7 @@ def compare(model: Model, run: Callable[[Tensor], tuple[Array, Array]], images_N
     parts = [run(batch) for batch in images_NCSS.split(BATCH - 1)]
     features_NF, probabilities_NK = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = model.embed(images_NCSS)
-    expected_NK = model.assign(found)
+    expected_NK = model.clustering(found).probabilities_NK
     return Check(
         images=len(images_NCSS),
         source=source,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imcswav.errors import RunError
+from imcswav.export.edited import Edited
 from imcswav.model import Model
 
 INPUT, OUTPUTS = "images", ("features", "probabilities")
@@ -16,7 +17,7 @@ INSTEAD = "export it with --format safetensors, which imcswav.load reads."
 
 
 class Graph(nn.Module):
-    """``Model.embed_batch`` and ``assign`` in float32, for images of the model's own size."""
+    """``Model.embed_batch``, ``assign`` and the edits in float32, for images of the model's own size."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -27,6 +28,7 @@ class Graph(nn.Module):
             if self.clusterer is None:
                 name = model.clusterer.name
                 raise RunError(f"The clusterer '{name}' of this model has no form that a graph can hold; {INSTEAD}")
+        self.edited = None if model.edits is None else Edited(model.edits)
 
     def forward(self, images_NCSS: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, C, S, S) → features (N, F), probabilities (N, K)."""
@@ -40,7 +42,7 @@ class Graph(nn.Module):
             probabilities_NK = self.clusterer(features_NF)
         if probabilities_NK is None:
             raise RunError("Nothing in this model assigns clusters: its recipe has no classifier and no clusterer.")
-        return features_NF, probabilities_NK
+        return features_NF, probabilities_NK if self.edited is None else self.edited(features_NF, probabilities_NK)
 
     def _embed(self, images_NCSS: Tensor) -> tuple[Tensor, Tensor | None]:
         found = self.learner.embed(images_NCSS, self.views)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imcswav.clusterers import Array
 from imcswav.export.about import KEY
-from imcswav.model import IN_FILE, Model
+from imcswav.model import EDITS_IN_FILE, IN_FILE, Model
 
 SUFFIX = ".safetensors"
 
@@ -20,7 +20,8 @@ SUFFIX = ".safetensors"
 def write(model: Model, about: dict[str, Any], path: Path) -> None:
     """Write what ``model/`` holds."""
     state, config = model.packed()
-    save_file(state, path, metadata={KEY: json.dumps(about), IN_FILE: json.dumps(config, default=str)})
+    edits = {} if model.edits is None else {EDITS_IN_FILE: model.edits.shared().text()}
+    save_file(state, path, metadata={KEY: json.dumps(about), IN_FILE: json.dumps(config, default=str), **edits})
 
 
 def reader(path: Path) -> Callable[[Tensor], tuple[Array, Array]]:
@@ -29,6 +30,6 @@ def reader(path: Path) -> Callable[[Tensor], tuple[Array, Array]]:
 
     def run(images_NCSS: Tensor) -> tuple[Array, Array]:
         found = model.embed(images_NCSS)
-        return found.features.numpy(), model.assign(found)
+        return found.features.numpy(), model.clustering(found).probabilities_NK
 
     return run

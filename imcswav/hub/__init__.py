@@ -1,8 +1,9 @@
 """Models on the Hugging Face hub: ``push_run`` and ``pull``.
 
-Only ``config.json`` and ``weights.safetensors`` travel, the files of ``model/``, so that nothing of a stranger's is
-ever unpickled. The hub's client is called for whole folders: its ModelHubMixin would be a base class of Model that owns
-config.json and the arguments of the class, and does less than the few calls here.
+Only the files of ``model/`` travel: ``config.json``, ``weights.safetensors`` and, without names of images, the edits
+that were made. So nothing of a stranger's is ever unpickled. The hub's client is called for whole folders: its
+ModelHubMixin would be a base class of Model that owns config.json and the arguments of the class, and does less than
+the few calls here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from imcswav.model import Model
 from imcswav.runs import RunFolder
 
 FILES = ("config.json", "weights.safetensors")
+EDITS = "edits.json"
 CARD = "README.md"
 SECONDS = 10.0
 """How long the hub may take to say whether it is there."""
@@ -37,6 +39,7 @@ def push_run(run: str | Path, repo: str, public: bool = False, update: bool = Fa
     folder = RunFolder.open(run)
     summary, model = folder.summary(), Model.load(run, "cpu")
     with tempfile.TemporaryDirectory() as place, _told(repo):
+        model.edits = None if model.edits is None else model.edits.shared()
         model.save(Path(place))
         api = HfApi()
         made = api.create_repo(repo, private=not public, exist_ok=True)
@@ -70,7 +73,7 @@ def pull(repo: str, folder: str | Path, revision: str | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as place:
             fetched = Path(place, "model")
-            snapshot_download(repo, revision=info.sha, local_dir=fetched, allow_patterns=list(FILES))
+            snapshot_download(repo, revision=info.sha, local_dir=fetched, allow_patterns=[*FILES, EDITS])
             shutil.rmtree(fetched / ".cache", ignore_errors=True)  # the client's own notes
             if target.exists():
                 target.rmdir()

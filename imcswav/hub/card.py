@@ -7,7 +7,6 @@ from typing import Any
 
 from imcswav import __version__
 from imcswav.console import LABELS
-from imcswav.export.about import cluster_names
 from imcswav.model import Model
 from imcswav.runs import RunFolder, figures
 
@@ -24,17 +23,16 @@ def card(model: Model, run: RunFolder, summary: dict[str, Any], repo: str) -> st
     """What the model is, its figures and how to use it; nothing in it names an image or a folder."""
     facts, recipe = model.facts, run.recipe()
     channels = "grey" if facts.channels == 1 else f"{facts.channels}-channel"
-    names = cluster_names(run.path, model.clusters)
-    given = [name for number, name in enumerate(names) if name != f"cluster {number}"]
+    given = [model.titles[cluster] for cluster in model.ids if cluster in model.titles]
     prediction = "the whole image" if model.views == 1 else f"the mean over {model.views} views of an image"
     prediction += " and its mirror image" if model.flip else ""
     return f"""{HEADER}
 # {repo.split("/")[-1]}
 
-Assigns images to {model.clusters} clusters that were found without labels, by
+Assigns images to {len(model.ids)} clusters that were found without labels, by
 imcswav {__version__}, recipe `{recipe.name}`, learner `{model.learner.name}`.
 
-- **Clusters**: {model.clusters}{f" ({', '.join(given)})" if given else ""}
+- **Clusters**: {len(model.ids)}{f" ({', '.join(given)})" if given else ""}
 - **Images**: {channels}, {facts.size} × {facts.size} pixels (others are resized: `{facts.resize}`)
 - **Data**: `{recipe.data.owner.name}`, trained on {summary["trained_on"]}
 - **Parameters**: {sum(weight.numel() for weight in model.learner.parameters()):,}

@@ -10,6 +10,8 @@ from cli_calls import call
 from tiny import FACTS, images, learner
 
 import imcswav
+from imcswav.clustering.edits import Assign, DropOutliers, Merge, Refit, Rename, Split
+from imcswav.clustering.edits.kept import Kept
 from imcswav.errors import ImcswavError, RunError
 from imcswav.export import FORMATS, export_run, onnx, safetensors
 from imcswav.model import Model
@@ -79,8 +81,8 @@ def test_a_graph_gives_what_torch_gives(kind, case, tmp_path):
 
 @pytest.mark.parametrize("kind", ["torch-export", ONNX])
 def test_a_file_says_what_goes_in_and_out(kind, tmp_path):
-    model_of(flip=True).save(tmp_path / "model")
-    (tmp_path / "clusters.csv").write_text("cluster,name,size\n0,cats,9\n2,,1\n-1,outliers,4\n", encoding="utf-8")
+    edits = Kept((0, 1, 2), [Rename(cluster=0, name="cats"), Merge(clusters=(2, 1)), DropOutliers(below=0.4)])
+    edited(model_of(flip=True), edits).save(tmp_path / "model")
     path = export_run(tmp_path, kind, tmp_path / "file").path
     assert run_file(path, kind, images(2))[2] == {
         "version": imcswav.__version__,
@@ -89,11 +91,64 @@ def test_a_file_says_what_goes_in_and_out(kind, tmp_path):
         "resize": "crop",
         "mean": [0.5, 0.4, 0.3],
         "std": [0.2, 0.2, 0.3],
-        "clusters": 3,
-        "names": ["cats", "cluster 1", "cluster 2"],
+        "clusters": 2,
+        "ids": [0, 2],
+        "names": ["cats", "cluster 2"],
+        "below": 0.4,
         "views": 1,
         "flip": True,
     }
+
+
+def edited(model, edits):
+    model.edits = edits
+    return model
+
+
+def edits_of_all_kinds(model):
+    """Every edit that changes probabilities, learnt on random images."""
+    found = model.clustering(model.embed(images(60)))
+    made = []
+    for wanted in (
+        DropOutliers(below=0.34), Split(cluster=1), Merge(clusters=(0, 2)), Split(cluster=3), Refit(),
+        Split(cluster=0, into=3), Merge(clusters=(5, 1)), Rename(cluster=0, name="cats"),
+    ):  # fmt: skip
+        made.append(
+            wanted.prepared(
+                found, max((2, *found.ids, *(p for e in made for p in getattr(e, "parts", None) or ()))) + 1
+            )
+        )
+        found = made[-1].applied(found)
+    return Kept((0, 1, 2), made)
+
+
+@pytest.mark.parametrize("kind", ["torch-export", ONNX, "safetensors"])
+def test_a_file_has_the_edits_that_were_made(kind, tmp_path):
+    model = model_of("kmeans")
+    model = edited(model, edits_of_all_kinds(model))
+    model.save(tmp_path / "model")
+    path = export_run(tmp_path, kind, tmp_path / f"file{FORMATS[kind].SUFFIX}").path
+    pixels = images(60, size=12)
+    expected = model.clustering(model.embed(pixels))
+    if kind == "safetensors":
+        loaded = imcswav.load(path, "cpu")
+        assert np.array_equal(loaded.predict(pixels), expected.clusters_N)
+        return
+    _, probabilities, about = run_file(path, kind, pixels)
+    assert about["ids"] == list(expected.ids)
+    np.testing.assert_allclose(probabilities, expected.probabilities_NK, atol=2e-5)
+    np.testing.assert_array_equal(probabilities.argmax(1), expected.probabilities_NK.argmax(1))
+
+
+def test_a_file_for_others_names_no_image(tmp_path):
+    model = edited(
+        model_of(), Kept((0, 1, 2), [Assign(images=("private.png",), cluster=1)], [Rename(cluster=0, name="granny")])
+    )
+    model.save(tmp_path / "model")
+    path = export_run(tmp_path, "safetensors", tmp_path / "file.safetensors").path
+    content = path.read_bytes()
+    assert b"private.png" not in content
+    assert b"granny" not in content
 
 
 def test_one_file_of_weights_is_a_whole_model(tmp_path):

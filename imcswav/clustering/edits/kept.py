@@ -62,13 +62,21 @@ class Kept:
         none_NF = np.zeros((0, 1), np.float32)
         return self.applied(Clustering([], none_NF, np.zeros((0, len(self.ids)), np.float32), self.ids))
 
-    def write(self, folder: Path) -> None:
-        """Into a folder, atomically, an edit a line; raises OSError."""
+    def shared(self) -> Kept:
+        """What a model for others needs of them: neither names of images nor what was undone."""
+        edits = [edit.model_copy(update={"said": ""}) for edit in self.edits if not isinstance(edit, Assign)]
+        return Kept(self.ids, edits)
+
+    def text(self) -> str:
+        """As JSON, an edit a line."""
         parts = [f'"format": {FORMAT}', f'"ids": {json.dumps(self.ids)}']
         parts += [f'"{name}": {_lines(getattr(self, name))}' for name in ("edits", "undone")]
-        text = "{" + ",\n".join(parts) + "}\n"
+        return "{" + ",\n".join(parts) + "}\n"
+
+    def write(self, folder: Path) -> None:
+        """Into a folder, atomically; raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomically(folder / FILE, lambda path: path.write_text(self.text(), encoding="utf-8"))
 
     @classmethod
     def read(cls, folder: Path) -> Kept | None:
@@ -77,7 +85,15 @@ class Kept:
         if not path.exists():
             return None
         try:
-            table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls.parse(path.read_text(encoding="utf-8"), path)
+        except OSError as error:
+            raise RunError(f"{path} can't be read ({error!r}); move it away to go on without edits.") from error
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Kept:
+        """From what ``text`` gave, found in ``path``; raises RunError where it is something else."""
+        try:
+            table: dict[str, Any] = json.loads(text)
             if table["format"] != FORMAT:
                 raise RunError(f"{path} is of format {table['format']}, this imcswav reads {FORMAT}; upgrade it.")
             edits, undone = (EDITS.validate_python(table[name]) for name in ("edits", "undone"))
@@ -86,7 +102,7 @@ class Kept:
             raise RunError(
                 f"{path} can't be read ({_explained(error)}); move it away to go on without edits."
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} can't be read ({error!r}); move it away to go on without edits.") from error
 
 
