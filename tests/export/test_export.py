@@ -113,11 +113,7 @@ def edits_of_all_kinds(model):
         DropOutliers(below=0.34), Split(cluster=1), Merge(clusters=(0, 2)), Split(cluster=3), Refit(),
         Split(cluster=0, into=3), Merge(clusters=(5, 1)), Rename(cluster=0, name="cats"),
     ):  # fmt: skip
-        made.append(
-            wanted.prepared(
-                found, max((2, *found.ids, *(p for e in made for p in getattr(e, "parts", None) or ()))) + 1
-            )
-        )
+        made.append(wanted.prepared(found, Kept((0, 1, 2), made).free))
         found = made[-1].applied(found)
     return Kept((0, 1, 2), made)
 

@@ -17,6 +17,8 @@ from conftest import TINY
 from tiny import images
 
 import imcswav
+from imcswav.clustering.edits import Assign, Rename
+from imcswav.clustering.edits.kept import Kept
 from imcswav.errors import ImcswavError, RunError
 from imcswav.hub import FILES, pull, push_run
 
@@ -178,8 +180,9 @@ def test_push_uploads_model_and_card_alone_and_in_private(run, hub, tmp_path, ca
 
 
 def test_the_card_has_the_figures_and_no_path(run, hub):
-    (run / "clusters.csv").write_text("cluster,name\n0,zeros\n1,cluster 1\n", encoding="utf-8")
+    Kept((0, 1, 2), [Rename(cluster=0, name="zeros"), Assign(images=("private.png",), cluster=1)]).write(run / "model")
     push_run(run, "me/model", public=True)
+    assert "private.png" not in hub.files["edits.json"].decode()
     assert hub.made == [("me/model", False)]
     card = hub.files["README.md"].decode()
     summary = json.loads((run / "summary.json").read_text())
