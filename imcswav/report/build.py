@@ -1,0 +1,179 @@
+"""What a report shows: a clustering and the files of its run, as the page's template reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imcswav.clustering import OUTLIER, Clustering
+from imcswav.clustering.thumbnails import BORDERLINE, REPRESENTATIVES, SIDE, Thumbnails, choose
+from imcswav.metrics.acc import contingency, match
+from imcswav.report.files import curves, environment_rows, read_json, read_text, reproduce, table
+from imcswav.report.health import DOUBTFUL, Health, cluster_health, effective_clusters
+from imcswav.report.pictures import Pictures
+from imcswav.report.projection import SAMPLE, project
+
+CELLS = 1_600
+"""Most cells of a confusion table; of more, each cluster's most frequent labels stand in the health table alone."""
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the template reads. Images are numbered by their place in ``images``, which names them."""
+
+    title: str
+    run: str
+    info: Sequence[tuple[str, str]]
+    clusters: Sequence[Mapping[str, Any]]
+    confusion: Mapping[str, Any]
+    pictures: Pictures
+    images: Sequence[int]
+    data: Mapping[str, Any]
+    """For the scripts, as JSON."""
+    files: Mapping[str, Any]
+    """Recipe, environment, tables."""
+    map_note: str
+
+
+def build_page(clustering: Clustering, run: Path, made: Thumbnails | None, *, budget: float, edits: int) -> Page:
+    """Put a page together; pictures take at most ``budget`` bytes, ``edits`` were made before."""
+    on_map = list(made.images) if made and len(made.images) else choose(clustering)[1]
+    pictures = Pictures.within(budget, made, SIDE)
+    health = cluster_health(clustering)
+    environment = read_json(run / "environment.json")
+    files = {
+        "recipe": read_text(run / "recipe.toml"),
+        "environment": environment_rows(environment),
+        "reproduce": reproduce(run, environment),
+        "quality": table(run / "quality.csv"),
+        "skipped": table(run / "skipped.csv"),
+    }
+    shown = [_cluster(clustering, cluster, health) for cluster in clustering.ids]
+    if (clustering.clusters_N == OUTLIER).any():
+        shown.append(_cluster(clustering, OUTLIER, {}))
+    gallery = [image for one in shown for image in (*one["representatives"], *one["borderline"])]
+    images = list(dict.fromkeys([*on_map, *gallery]))
+    place = {image: number for number, image in enumerate(images)}
+    for one in shown:
+        one.update({key: [place[image] for image in one[key]] for key in ("representatives", "borderline")})
+    name = Path(clustering.root).name or read_json(run / "summary.json").get("recipe") or run.resolve().name
+    return Page(
+        title=f"Clusters of {name}",
+        run=str(run),
+        info=_info(clustering, run, files),
+        clusters=shown,
+        confusion=_confusion(clustering),
+        pictures=pictures,
+        images=images,
+        data=_data(clustering, images, len(on_map), pictures, run) | {"base": edits, "run": str(run)},
+        files=files,
+        map_note=_map_note(len(on_map), len(clustering)),
+    )
+
+
+def _cluster(clustering: Clustering, cluster: int, health: Mapping[int, Health]) -> dict[str, Any]:
+    members = clustering.members(cluster)
+    if cluster == OUTLIER:
+        representatives, borderline = members[:REPRESENTATIVES].tolist(), []
+    else:
+        representatives = clustering.representatives(cluster, REPRESENTATIVES).tolist()
+        doubtful = clustering.borderline(cluster, REPRESENTATIVES + BORDERLINE).tolist()
+        borderline = [image for image in doubtful if image not in representatives][:BORDERLINE]
+    labels = Counter(clustering.labels[i] for i in members if clustering.labels[i]) if clustering.labels else Counter()
+    return {
+        "id": cluster,
+        "title": clustering.title(cluster),
+        "size": len(members),
+        "health": health.get(cluster),
+        "representatives": representatives,
+        "borderline": borderline,
+        "labels": [(label, count / labels.total()) for label, count in labels.most_common(3)],
+    }
+
+
+def _info(clustering: Clustering, run: Path, files: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The first table: what was clustered, and how it came out."""
+    sizes_K = np.array([len(clustering.members(cluster)) for cluster in clustering.ids])
+    confidence_N, outliers = clustering.confidence_N, int((clustering.clusters_N == OUTLIER).sum())
+    splits = ", ".join(f"{count:,} {split}" for split, count in Counter(clustering.splits).items())
+    summary = read_json(run / "summary.json")
+    scores = [f"{str(name).upper()} {summary[name]:.3f}" for name in summary.get("metrics", []) if summary.get(name)]
+    rows = [
+        ("Images", f"{len(clustering):,}" + (f" ({splits})" if splits else "")),
+        ("Clusters", f"{len(clustering.ids)}, of which {np.count_nonzero(sizes_K)} have images"),
+        ("Effective number of clusters", f"{effective_clusters(sizes_K):.1f}"),
+        ("Sizes", f"{sizes_K.min():,} – {sizes_K.max():,}, median {np.median(sizes_K):,.0f}"),
+        ("Mean confidence", f"{confidence_N.mean():.2f}"),
+        (f"Images of confidence below {DOUBTFUL}", f"{(confidence_N < DOUBTFUL).mean():.0%}"),
+    ]
+    rows += [("Outliers", f"{outliers:,}")] if outliers else []
+    rows += [("Set by hand", f"{len(clustering.given):,}")] if clustering.given else []
+    rows += [("Near duplicates", f"{len(clustering.duplicates):,}")] if clustering.duplicates else []
+    rows += [("Unreadable files", f"{files['skipped']['count']:,}")] if files["skipped"] else []
+    rows += [("Scores with labels, before any edit", ", ".join(scores))] if scores else []
+    rows += [("Folder of the images", clustering.root)] if clustering.root else []
+    return [*rows, ("Run", str(run))]
+
+
+def _confusion(clustering: Clustering) -> dict[str, Any]:
+    """Counts of images by label (rows) and cluster, each cluster beside the label that matching gave it."""
+    known = [i for i, label in enumerate(clustering.labels) if label]
+    if not known:
+        return {}
+    names, labels_M = np.unique([clustering.labels[i] for i in known], return_inverse=True)
+    ids, clusters_M = np.unique(clustering.clusters_N[known], return_inverse=True)
+    if len(names) * len(ids) > CELLS:
+        return {}
+    counts = contingency(labels_M, clusters_M, len(names), len(ids))
+    matched = [column for _, column in match(counts)]
+    order = matched + [column for column in range(len(ids)) if column not in matched]
+    rows = [
+        {"label": str(name), "cells": [(int(n), float(n / max(1, row.sum()))) for n in row[order]]}
+        for name, row in zip(names, counts, strict=True)
+    ]
+    columns = [int(ids[column]) for column in order]
+    return {"columns": columns, "titles": [clustering.title(column) for column in columns], "rows": rows}
+
+
+def _data(clustering: Clustering, images: list[int], on_map: int, pictures: Pictures, run: Path) -> dict[str, Any]:
+    labels = [clustering.labels[i] for i in images] if clustering.labels else []
+    distinct = sorted(set(labels) - {""})
+    number = {label: at for at, label in enumerate(distinct)}
+    positions = project(clustering, images[:on_map], run) if on_map else {}
+    return {
+        "clusters": [
+            {"id": cluster, "title": clustering.title(cluster), "size": len(clustering.members(cluster))}
+            for cluster in (*clustering.ids, OUTLIER)
+        ],
+        "names": [clustering.names[i] for i in images],
+        "cluster": clustering.clusters_N[images].tolist(),
+        "confidence": [round(value, 3) for value in clustering.confidence_N[images].tolist()],
+        "second": clustering.second_N[images].tolist(),
+        "labels": distinct,
+        "label": [number.get(label, -1) for label in labels],
+        "copy_of": {at: clustering.names[clustering.duplicates[i]] for at, i in enumerate(images) if i in clustering.duplicates},
+        "tiles": [pictures.tiles.get(i, -1) for i in images],
+        "tile": pictures.tile,
+        "side": SIDE,
+        "map": [
+            {"name": METHODS[method], "x": _rounded(placed_M2[:, 0]), "y": _rounded(placed_M2[:, 1])}
+            for method, placed_M2 in reversed(positions.items())
+        ],
+        "curves": curves(run / "metrics.jsonl"),
+    }  # fmt: skip
+
+
+def _rounded(values_M: Any) -> list[float]:
+    return [round(value, 4) for value in values_M.tolist()]
+
+
+def _map_note(shown: int, count: int) -> str:
+    of = f"{shown:,} of {count:,} images: those of the gallery and a random sample" if shown < count else "All images"
+    sample = f"; t-SNE or UMAP saw {SAMPLE:,} of them, the others stand among their nearest" if shown > SAMPLE else ""
+    return f"{of}{sample}. Near in the map means alike to the network; distances between groups mean little."
