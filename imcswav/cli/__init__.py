@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import data, docs, extend, look, measure, train, use
+from imcswav.cli import data, docs, extend, look, measure, report, train, use
 from imcswav.errors import ImcswavError
 
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -57,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "features": use.features,
     "compare": use.compare,
     "signals": use.signals,
+    "report": report.report,
     "bench": measure.bench,
     "new": extend.new,
     "doctor": extend.doctor,

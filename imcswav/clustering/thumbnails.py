@@ -10,7 +10,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,26 +51,25 @@ class Thumbnails:
     """Larger pictures by image, those that say most first."""
 
 
-def make_thumbnails(clustering: Clustering, run: Path, images: Any = None) -> None:
+def make_thumbnails(clustering: Clustering, run: Path, images: Iterable[Any] = ()) -> None:
     """Write the thumbnails of a clustering into its run.
 
-    Pictures come from the files; where the images are none, from ``images``: uint8 (N, C, H, W), a tensor, an array, or
-    whatever gives a batch by a list of positions. Of more than 3 channels the first three are shown. What can't be read
-    has none. Raises OSError.
+    Pictures come from the files; where the images are none, from ``images``, N tensors or arrays uint8 (C, H, W) in the
+    clustering's order. Of more than 3 channels the first three are shown. What can't be read has no picture. Raises
+    OSError.
     """
     gallery, shown = choose(clustering)
     pictures = _from_files(clustering, shown) if clustering.paths else _from_arrays(images, shown)
     large: dict[int, bytes] = {}
-    found: list[int] = []
-    tiles: list[Image.Image] = []
+    tiles: dict[int, Image.Image] = {}
     wanted = set(gallery)
     for image, picture in pictures:
-        found.append(image)
-        tiles.append(picture.resize((TILE, TILE), Image.Resampling.BICUBIC) if picture.width > TILE else picture)
+        tiles[image] = picture.resize((TILE, TILE), Image.Resampling.BICUBIC) if picture.width > TILE else picture
         if image in wanted:
             large[image] = _jpeg(picture)
-    tile = min(TILE, 16 * -(-max((one.width for one in tiles), default=TILE) // 16))
-    sheets = [_sheet(part, tile) for part in _parts(tiles, SIDE * SIDE)]
+    found = [image for image in shown if image in tiles]
+    tile = min(TILE, 16 * -(-max((one.width for one in tiles.values()), default=TILE) // 16))
+    sheets = [_sheet([tiles[image] for image in part], tile) for part in _parts(found, SIDE * SIDE)]
     _save(run, Thumbnails(tile, found, sheets, {image: large[image] for image in gallery if image in large}))
 
 
@@ -114,16 +113,17 @@ def _from_files(clustering: Clustering, shown: Sequence[int]) -> Iterator[tuple[
             yield from ((i, picture) for i, picture in zip(part, pool.map(read, part), strict=True) if picture)
 
 
-def _from_arrays(images: Any, shown: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
-    for part in _parts(shown, 256) if images is not None else ():
-        batch = images[list(part)]
-        pixels_NCHW = np.asarray(batch.cpu() if hasattr(batch, "cpu") else batch, np.uint8)
-        channels = 3 if pixels_NCHW.shape[1] >= 3 else 1
-        for image, pixels_CHW in zip(part, pixels_NCHW[:, :channels], strict=True):
-            picture = Image.fromarray(pixels_CHW.transpose(1, 2, 0) if channels == 3 else pixels_CHW[0]).convert("RGB")
-            if picture.width > LARGE:
-                picture = picture.resize((LARGE, LARGE), Image.Resampling.BICUBIC)
-            yield image, picture
+def _from_arrays(images: Iterable[Any], shown: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
+    wanted = set(shown)
+    for image, pixels in enumerate(images):
+        if image not in wanted:
+            continue
+        pixels_CHW = np.asarray(pixels.cpu() if hasattr(pixels, "cpu") else pixels, np.uint8)
+        colour = len(pixels_CHW) >= 3
+        picture = Image.fromarray(pixels_CHW[:3].transpose(1, 2, 0) if colour else pixels_CHW[0]).convert("RGB")
+        if picture.width > LARGE:
+            picture = picture.resize((LARGE, LARGE), Image.Resampling.BICUBIC)
+        yield image, picture
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

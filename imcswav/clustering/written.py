@@ -1,4 +1,8 @@
-"""Files of a run that are made anew after every edit, and that people open and change: theirs is kept."""
+"""Files of a run that are written anew whenever the clustering changes; what somebody changed in them is kept.
+
+``RUN/clustering/written.json`` remembers the checksums of the last two versions of each file that imcswav wrote: two,
+so that a crash before or after a file takes its place leaves one that is known.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imcswav.clustering.store import FOLDER
 from imcswav.files import write_atomically
 
-RECORD = "written.json"
+MEMORY = Path("clustering", "written.json")
 
 
-def write_ours(path: Path, write: Callable[[Path], Any]) -> Path | None:
-    """Write ``path`` atomically; what lies there and isn't as we wrote it is kept as ``labels.yours-1.csv``.
+def write_ours(run: Path, name: str, write: Callable[[Path], Any]) -> Path | None:
+    """Let ``write`` fill ``RUN/name``, atomically; raises OSError.
 
-    The checksums of what we wrote stand in ``clustering/written.json`` beside the file. Returns where somebody's file
-    is kept now, None where there was none; raises OSError.
+    A file that is there and isn't as imcswav left it is somebody's: it becomes ``labels.yours-1.csv`` first, which is
+    returned; None where there was nothing to keep.
     """
-    record = path.parent / FOLDER / RECORD
-    kept = None
-    if path.exists() and _checksum(path) != _known(record).get(path.name):
-        kept = _free(path)
-        os.rename(path, kept)
-    write_atomically(path, write)
-    record.parent.mkdir(exist_ok=True)
-    text = json.dumps({**_known(record), path.name: _checksum(path)}, indent=2) + "\n"
-    write_atomically(record, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return kept
+    path, aside = run / name, None
+
+    def ours(temporary: Path) -> None:
+        nonlocal aside
+        write(temporary)
+        known = _known(run)
+        versions = known.get(name, [])
+        if path.exists() and _checksum(path) not in versions:
+            aside = _free(path)
+            os.replace(path, aside)
+        text = json.dumps(known | {name: [_checksum(temporary), *versions][:2]}, indent=2) + "\n"
+        (run / MEMORY).parent.mkdir(exist_ok=True)
+        write_atomically(run / MEMORY, lambda place: place.write_text(text, encoding="utf-8"))
+
+    write_atomically(path, ours)
+    return aside
+
+
+def _known(run: Path) -> dict[str, list[str]]:
+    try:
+        known = json.loads((run / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # then every file is taken for somebody's, and kept
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _checksum(path: Path) -> str:
@@ -38,17 +55,8 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _known(record: Path) -> dict[str, str]:
-    """Checksum by file name; empty where the record is missing or broken, so that every file counts as somebody's."""
-    try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
 def _free(path: Path) -> Path:
     number = 1
-    while (kept := path.with_name(f"{path.stem}.yours-{number}{path.suffix}")).exists():
+    while (aside := path.with_name(f"{path.stem}.yours-{number}{path.suffix}")).exists():
         number += 1
-    return kept
+    return aside

@@ -12,7 +12,9 @@ from typing import Any
 from imcswav.clustering import Clustering
 from imcswav.clustering.thumbnails import load_thumbnails
 from imcswav.clustering.written import write_ours
+from imcswav.files import write_atomically
 from imcswav.report.build import Page, build_page
+from imcswav.report.files import read_json
 
 NAME = "report.html"
 BUDGET = 25.0
@@ -22,21 +24,27 @@ FIXED = 500_000
 """Bytes that the page itself takes, apart from plotly, data and pictures; rounded up."""
 
 
-def write_report(
-    clustering: Clustering, run: Path, out: Path | None = None, *, budget: float = BUDGET, edits: int = 0
-) -> Path | None:
-    """Write ``out``, or ``RUN/report.html``, of at most about ``budget`` megabytes; ``edits`` were made before.
+def write_report(clustering: Clustering, run: Path, out: Path | None = None, *, budget: float = BUDGET) -> Path | None:
+    """Write ``out``, else ``RUN/report.html``, of at most about ``budget`` megabytes.
 
-    A report that somebody changed is kept beside it: returns where, or None. Pictures give way to the budget; the names
-    and figures of at most 10,000 images don't. Raises OSError.
+    A ``RUN/report.html`` that somebody changed is kept beside it: returns where, or None. Pictures give way to the
+    budget; names and figures of at most 10,000 images don't. Raises OSError.
     """
+    edits = len(read_json(run / "model" / "edits.json").get("edits", []))
     page = build_page(clustering, run, load_thumbnails(run), budget=_room(clustering, budget), edits=edits)
     text = render(page)
-    return write_ours(out or run / NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    if out is None:
+        return write_ours(run, NAME, write)
+    write_atomically(out, write)
+    return None
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Names and other texts are escaped; only the page's own scripts may run, and none may connect."""
+    """The page as HTML: texts are escaped, only the page's own scripts may run, and none may connect."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -144,6 +144,7 @@ def _confusion(clustering: Clustering) -> dict[str, Any]:
 def _data(clustering: Clustering, images: list[int], on_map: int, pictures: Pictures, run: Path) -> dict[str, Any]:
     labels = [clustering.labels[i] for i in images] if clustering.labels else []
     distinct = sorted(set(labels) - {""})
+    copied = clustering.duplicates
     number = {label: at for at, label in enumerate(distinct)}
     positions = project(clustering, images[:on_map], run) if on_map else {}
     return {
@@ -157,7 +158,7 @@ def _data(clustering: Clustering, images: list[int], on_map: int, pictures: Pict
         "second": clustering.second_N[images].tolist(),
         "labels": distinct,
         "label": [number.get(label, -1) for label in labels],
-        "copy_of": {at: clustering.names[clustering.duplicates[i]] for at, i in enumerate(images) if i in clustering.duplicates},
+        "copy_of": {at: clustering.names[copied[i]] for at, i in enumerate(images) if i in copied},
         "tiles": [pictures.tiles.get(i, -1) for i in images],
         "tile": pictures.tile,
         "side": SIDE,

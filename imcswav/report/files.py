@@ -42,7 +42,8 @@ def curves(metrics: Path) -> list[dict[str, Any]]:
         rows = read_rows(metrics)
     except (OSError, ValueError):  # torn by a crash
         return []
-    return [{"title": title, "series": [_series(rows, name) for name in names]} for title, names in by_scale(rows).items()]
+    panels = sorted(by_scale(rows).items(), key=lambda panel: panel[0] not in ("losses", "scores"))
+    return [{"title": title, "series": [_series(rows, name) for name in names]} for title, names in panels]
 
 
 def _series(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:

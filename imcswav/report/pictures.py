@@ -47,7 +47,9 @@ class Pictures:
             sheets.append(text)
             left -= len(text)
         shown = made.images[: len(sheets) * side * side]
-        return cls(large, sheets, {image: place for place, image in enumerate(shown)}, made.tile, _note(made, large, shown))
+        return cls(
+            large, sheets, {image: place for place, image in enumerate(shown)}, made.tile, _note(made, large, shown)
+        )
 
 
 def _note(made: Thumbnails, large: dict[int, str], shown: Sequence[int]) -> str:

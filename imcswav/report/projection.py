@@ -1,7 +1,7 @@
 """The map of a report: features in two dimensions, kept in ``clustering/map.npz``, since edits don't move an image.
 
-PCA always; UMAP (McInnes et al. 2018) where the extra ``umap`` is installed, else t-SNE (van der Maaten and Hinton 2008).
-Both see a sample; every other image stands at the mean of its nearest sampled neighbours.
+PCA always; UMAP (McInnes et al. 2018) where the extra ``umap`` is installed, else t-SNE (van der Maaten and Hinton
+2008). Both see a sample; every other image stands at the mean of its nearest sampled neighbours.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ def project(clustering: Clustering, images: Sequence[int], run: Path) -> dict[st
     """Positions float32 (M, 2) of the images, about −1 … 1, by name of the method: ``pca`` and ``umap`` or ``tsne``."""
     unit_MF = unit_rows(clustering.features_NF[list(images)])
     further = ["umap" if importlib.util.find_spec("umap") else "tsne"] if len(unit_MF) >= FEWEST else []
-    key = hashlib.sha256(np.ascontiguousarray(unit_MF)).hexdigest()
+    key = hashlib.sha256(unit_MF.tobytes()).hexdigest()
     methods = ["pca", *further]
     known = _known(run / FOLDER / FILE, key, methods)
     if known is not None:
         return known
     components_MC = _components(unit_MF)
     found = {"pca": _scaled(components_MC[:, :2])} | {name: _embed(name, components_MC) for name in further}
+    arrays: dict[str, Any] = {"key": key, **found}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, key=key, **found)
+            np.savez(file, **arrays)
 
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     write_atomically(run / FOLDER / FILE, write)
@@ -88,7 +89,7 @@ def _embed(method: str, components_MC: Array) -> Array:
     weight_MJ /= weight_MJ.sum(1, keepdims=True)
     placed_M2 = (placed_S2[neighbours_MJ] * weight_MJ[..., None]).sum(1)
     placed_M2[sample_S] = placed_S2
-    return placed_M2.astype(np.float32)
+    return np.asarray(placed_M2, np.float32)
 
 
 def _reducer(method: str, count: int) -> Any:

@@ -24,8 +24,11 @@ PATIENCE = 60.0
 
 
 class Browser:
-    """One page. Problems that the page has (console, exceptions, refused content) gather in ``problems``, addresses it
-    asks for in ``requests``."""
+    """One page at a time.
+
+    What the browser complains of (console, exceptions, refused content) gathers in ``problems``, addresses that the
+    page asks for in ``requests``.
+    """
 
     def __init__(self, downloads: Path, width: int = 1280, height: int = 900) -> None:
         self.problems: list[str] = []
@@ -40,19 +43,20 @@ class Browser:
                 os.dup2(source, fd)
                 os.set_inheritable(fd, True)
 
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self._profile}", f"--window-size={width},{height}", "about:blank"]
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={self._profile}",
+            f"--window-size={width},{height}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             command, close_fds=False, preexec_fn=hand_over, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(there)
         os.close(back)
-        self._session = None
-        page = next(one for one in self.send("Target.getTargets")["targetInfos"] if one["type"] == "page")
-        attached = self.send("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        self._session = self._target = None
         self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.send(f"{domain}.enable")
 
     def __enter__(self) -> "Browser":
         return self
@@ -80,7 +84,17 @@ class Browser:
         return answer["result"]
 
     def open(self, path: Path) -> None:
-        """Open a file and wait until it has loaded."""
+        """Open a file in a new tab, close the tab before, and wait until it has loaded."""
+        self._session, before = None, self._target
+        self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        if before:
+            self.send("Target.closeTarget", targetId=before)
+        session = self.send("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
+        self._session = session
+        self.problems.clear()
+        self.requests.clear()
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.send(f"{domain}.enable")
         self.send("Page.navigate", url=path.as_uri())
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
@@ -107,8 +121,8 @@ class Browser:
     def click(self, selector: str) -> None:
         """Bring an element into view and click into its middle, as a person would."""
         x, y = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
         self.mouse("Moved", x, y)
         self.mouse("Pressed", x, y, held=True)

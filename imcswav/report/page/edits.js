@@ -7,7 +7,11 @@ function state() {  // what the edits so far come to
   const names = new Map(data.clusters.map((one) => [one.id, one.title])), into = new Map(), moved = new Map();
   for (const edit of edits) {
     if (edit.op === "rename") names.set(edit.cluster, edit.name);
-    if (edit.op === "merge") edit.clusters.slice(1).forEach((cluster) => into.set(cluster, edit.clusters[0]));
+    if (edit.op === "merge") {
+      const [kept, ...gone] = edit.clusters, titled = edit.clusters.find((cluster) => names.get(cluster) !== `cluster ${cluster}`);
+      gone.forEach((cluster) => into.set(cluster, kept));
+      if (titled !== undefined) names.set(kept, names.get(titled));
+    }
     if (edit.op === "assign") edit.images.forEach((name) => moved.set(name, edit.cluster));
   }
   return { names, into, moved };
@@ -19,7 +23,6 @@ function sentence(edit) {
   return edit.cluster === OUTLIER ? `${images}: wrong, out of all clusters` : `${images}: to cluster ${edit.cluster}`;
 }
 const picked = () => [...document.querySelectorAll("[data-pick]:checked")].map((box) => Number(box.dataset.pick)).sort((a, b) => a - b);
-const textOf = (cluster) => { const title = titles.get(cluster); return title === `cluster ${cluster}` ? title : `${cluster} ${title}`; };
 
 function showCards({ into, moved }) {
   each("[data-card]", (card) => {
@@ -41,7 +44,7 @@ function showBar({ into }) {
   byId("marked").textContent = marked.size ? `${marked.size} ${marked.size === 1 ? "image" : "images"} marked.` : "No image is marked.";
   for (const id of ["wrong", "move", "unmark", "target"]) byId(id).disabled = !marked.size;
   const target = byId("target"), before = target.value;
-  const options = [...placeOf.keys()].filter((cluster) => !into.has(cluster)).map((cluster) => new Option(textOf(cluster), cluster));
+  const options = [...placeOf.keys()].filter((cluster) => !into.has(cluster)).map((cluster) => new Option(named(cluster), cluster));
   target.replaceChildren(...options);
   if (options.some((option) => option.value === before)) target.value = before;
   const many = picked();
@@ -61,6 +64,7 @@ function show() {
   const now = state();
   now.names.forEach((title, cluster) => titles.set(cluster, title));
   each("[data-title-of]", (element) => { element.textContent = titles.get(Number(element.dataset.titleOf)); });
+  each("[data-named]", (element) => { element.textContent = named(Number(element.dataset.named)); });
   showCards(now);
   showBar(now);
 }

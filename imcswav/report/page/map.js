@@ -52,10 +52,9 @@ function legend(by) {
     button.type = "button";
     sign.className = "swatch";
     if (by !== "confidence") swatch(sign, row.place);
-    text.textContent = titles.get(row.id) || row.title;
-    if (row.id !== undefined) text.dataset.titleOf = row.id;
-    const number = row.id >= 0 ? ` ${row.id} ` : " ";
-    button.append(sign, number, text, row.size ? ` (${row.size.toLocaleString("en")})` : "");
+    text.textContent = row.id === undefined ? row.title : named(row.id);
+    if (row.id !== undefined) text.dataset.named = row.id;
+    button.append(sign, " ", text, row.size ? ` (${row.size.toLocaleString("en")})` : "");
     button.addEventListener("click", () => select([...Array(drawn()).keys()].filter(row.has), true));
     return button;
   }));
@@ -85,10 +84,9 @@ function selectionCsv() {
 
 function showHover(event) {
   const at = event.points[0].pointIndex, box = byId("hover"), { clientX, clientY } = event.event;
-  const cluster = data.cluster[at], title = titles.get(cluster), second = data.second[at];
-  const own = title === `cluster ${cluster}` ? title : cluster >= 0 ? `${title} (cluster ${cluster})` : title;
-  const lines = [data.names[at], `${own}, confidence ${data.confidence[at].toFixed(2)}`];
-  if (second >= 0 && second !== cluster) lines.push(`second choice: ${titles.get(second)}`);
+  const cluster = data.cluster[at], second = data.second[at];
+  const lines = [data.names[at], `${named(cluster)}, confidence ${data.confidence[at].toFixed(2)}`];
+  if (second >= 0 && second !== cluster) lines.push(`second choice: ${named(second)}`);
   if (data.label[at] >= 0) lines.push(`label: ${data.labels[data.label[at]]}`);
   if (data.copy_of[at] !== undefined) lines.push(`near duplicate of ${data.copy_of[at]}`);
   box.querySelector("p").textContent = lines.join("\n");

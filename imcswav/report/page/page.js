@@ -16,6 +16,10 @@ const NONE = { colour: "#8a8f95", symbol: "circle" };
 const mark = (place) => place < 0 ? NONE : { colour: COLOURS[place % COLOURS.length], symbol: SYMBOLS[place % SYMBOLS.length] };
 const placeOf = new Map(data.clusters.filter((one) => one.id >= 0).map((one, place) => [one.id, place]));
 const titles = new Map(data.clusters.map((one) => [one.id, one.title]));
+function named(cluster) {  // "cluster 3", and once it has a name "3 deer"
+  const title = titles.get(cluster);
+  return cluster < 0 || title === `cluster ${cluster}` ? title : `${cluster} ${title}`;
+}
 const placeOfCluster = (cluster) => placeOf.has(cluster) ? placeOf.get(cluster) : -1;
 
 function swatch(element, place) {
