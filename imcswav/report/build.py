@@ -63,6 +63,7 @@ def build_page(clustering: Clustering, run: Path, made: Thumbnails | None, *, bu
     for one in shown:
         one.update({key: [place[image] for image in one[key]] for key in ("representatives", "borderline")})
     name = Path(clustering.root).name or read_json(run / "summary.json").get("recipe") or run.resolve().name
+    data = _data(clustering, images, len(on_map), pictures, run)
     return Page(
         title=f"Clusters of {name}",
         run=str(run),
@@ -71,9 +72,9 @@ def build_page(clustering: Clustering, run: Path, made: Thumbnails | None, *, bu
         confusion=_confusion(clustering),
         pictures=pictures,
         images=images,
-        data=_data(clustering, images, len(on_map), pictures, run) | {"base": edits, "run": str(run)},
+        data=data | {"base": edits},
         files=files,
-        map_note=_map_note(len(on_map), len(clustering)),
+        map_note=_map_note(len(on_map), len(clustering), [one["name"] for one in data["map"]]),
     )
 
 
@@ -174,7 +175,9 @@ def _rounded(values_M: Any) -> list[float]:
     return [round(value, 4) for value in values_M.tolist()]
 
 
-def _map_note(shown: int, count: int) -> str:
+def _map_note(shown: int, count: int, methods: Sequence[str]) -> str:
     of = f"{shown:,} of {count:,} images: those of the gallery and a random sample" if shown < count else "All images"
-    sample = f"; t-SNE or UMAP saw {SAMPLE:,} of them, the others stand among their nearest" if shown > SAMPLE else ""
+    sample = ""
+    if shown > SAMPLE and len(methods) > 1:
+        sample = f"; {methods[0]} saw {SAMPLE:,} of them, and every other one stands among its nearest of these"
     return f"{of}{sample}. Near in the map means alike to the network; distances between groups mean little."

@@ -70,6 +70,8 @@ def _components(unit_MF: Array) -> Array:
     """The first principal components (M, C), two at least: zeros where the features have fewer."""
     from sklearn.decomposition import PCA
 
+    if len(unit_MF) < 2:  # nothing varies
+        return np.zeros((len(unit_MF), 2), np.float32)
     most = min(WIDTH, *unit_MF.shape)
     solver = "full" if max(unit_MF.shape) <= 500 else "randomized"
     components_MC = PCA(most, svd_solver=solver, random_state=0).fit_transform(unit_MF)
@@ -100,7 +102,7 @@ def _reducer(method: str, count: int) -> Any:
         return umap.UMAP(n_neighbors=min(15, count - 1), random_state=0)
     from sklearn.manifold import TSNE
 
-    return TSNE(perplexity=min(30, (count - 1) / 3), init="pca", random_state=0)
+    return TSNE(perplexity=min(30, (count - 1) / 3), init="pca", max_iter=500, random_state=0)
 
 
 def _scaled(placed_M2: Array) -> Array:

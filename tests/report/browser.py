@@ -122,7 +122,8 @@ class Browser:
         """Bring an element into view and click into its middle, as a person would."""
         x, y = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
         self.mouse("Moved", x, y)
         self.mouse("Pressed", x, y, held=True)
