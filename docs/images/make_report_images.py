@@ -3,12 +3,16 @@
 Trains on digits, writes the report and photographs it in headless Chromium.
 """
 
+import io
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests" / "report"))
 
 from browser import Browser  # noqa: E402
@@ -40,15 +44,17 @@ def photograph(browser: Browser, name: str, top: str, height: int) -> None:
     browser.send("Emulation.setDeviceMetricsOverride", width=1100, height=height, deviceScaleFactor=1, mobile=False)
     browser.run(f"document.querySelector('{top}').scrollIntoView()")
     time.sleep(2)
-    browser.screenshot(HERE / f"report_{name}.png")
+    picture = Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
+    picture.quantize(128, dither=Image.Dither.NONE).save(HERE / f"report_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder, "runs", "digits")
+        os.chdir(folder)
+        run = Path("runs", "digits")
         write(run)
         with Browser(Path(folder), 1100, 900) as browser:
-            browser.open(run / NAME)
+            browser.open((run / NAME).resolve())
             browser.until("document.body.dataset.map === 'ready'")
             photograph(browser, "gallery", "#gallery", 760)
             photograph(browser, "health", "#health", 620)

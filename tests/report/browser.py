@@ -51,7 +51,12 @@ class Browser:
             "about:blank",
         ]
         self._process = subprocess.Popen(
-            command, close_fds=False, preexec_fn=hand_over, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            close_fds=False,
+            preexec_fn=hand_over,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
         )
         os.close(there)
         os.close(back)
@@ -135,9 +140,15 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key)
 
-    def screenshot(self, path: Path) -> None:
-        """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
+    def screenshot(self) -> bytes:
+        """What the window shows, as PNG."""
+        return base64.b64decode(self.send("Page.captureScreenshot")["data"])
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the browser's running processes, by Linux's /proc: however busy the machine is."""
+        stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+        group = [fields for fields in stats if int(fields[2]) == self._process.pid]
+        return sum(int(fields[11]) + int(fields[12]) for fields in group) / os.sysconf("SC_CLK_TCK")
 
     def _receive(self) -> dict:
         end = time.monotonic() + PATIENCE

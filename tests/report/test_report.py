@@ -232,7 +232,7 @@ def test_images_outside_the_sample_stand_among_their_nearest(tmp_path, monkeypat
 
 
 def test_pictures_keep_within_the_budget():
-    made = Thumbnails(16, list(range(600)), [b"x" * 3000] * 3, {image: b"y" * 300 for image in range(20)})
+    made = Thumbnails(16, list(range(600)), [b"x" * 3000] * 3, dict.fromkeys(range(20), b"y" * 300))
     whole = Pictures.within(1e6, made, 16)
     assert (len(whole.sheets), len(whole.large), len(whole.tiles), whole.note) == (3, 20, 600, "")
     for budget in (100, 2_000, 5_000, 9_000, 14_000):

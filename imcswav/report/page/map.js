@@ -100,7 +100,8 @@ function showHover(event) {
 
 function startMap() {
   const [by, points] = chosen();
-  const config = { responsive: true, displaylogo: false, scrollZoom: true, displayModeBar: false, doubleClick: "reset" };
+  const config = { responsive: true, scrollZoom: true, displayModeBar: false, doubleClick: "reset",
+                   plotGlPixelRatio: Math.min(2, devicePixelRatio || 1) };  // by itself plotly draws four times the pixels
   Plotly.newPlot(plot, [trace(by, points)], layout(by, points, "pan"), config).then(() => {
     plot.on("plotly_hover", showHover);
     plot.on("plotly_unhover", () => { byId("hover").hidden = true; });
