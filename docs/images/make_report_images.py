@@ -45,7 +45,9 @@ def photograph(browser: Browser, name: str, top: str, height: int) -> None:
     browser.run(f"document.querySelector('{top}').scrollIntoView()")
     time.sleep(2)
     picture = Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(HERE / f"report_{name}.png", optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        HERE / f"report_{name}.png", optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How large a page is and how fast a browser opens and moves it: `python tests/report/measure_page.py FOLDER`.
+"""How large a page is and how fast a browser opens and moves it: `python3 tests/report/measure_page.py FOLDER`.
 
 Takes at most 10,000 images of the folder, random projections of their pixels and k-means. Prints megabytes; for three
 openings in headless Chromium, which draws by software here, seconds until something is shown and until the map is
