@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, share, train, use
+from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
 
@@ -65,6 +65,7 @@ COMMANDS: dict[str, Callable[..., None] | Group] = {
     "push": share.push,
     "pull": share.pull,
     "choose-k": choose.choose_k,
+    "report": report.report,
     "bench": measure.bench,
     "new": extend.new,
     "doctor": extend.doctor,

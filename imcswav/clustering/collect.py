@@ -11,24 +11,28 @@ from torch import Tensor
 from imcswav.clustering import Clustering
 from imcswav.clustering.store import save
 from imcswav.clustering.tables import write_tables
+from imcswav.clustering.thumbnails import make_thumbnails
 from imcswav.data import Data
 from imcswav.errors import RunError
 from imcswav.evaluate import Assessment, Assigned, assess
 from imcswav.model import Model
 from imcswav.protocol import origins, training_data
+from imcswav.report import write_report
 from imcswav.results.artefacts import label_name
 from imcswav.runs import RunFolder
 
 
 def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[str, str] | None = None) -> Clustering:
-    """Write ``clustering/``, ``labels.csv`` and ``clusters.csv`` into a run folder.
+    """Write ``clustering/``, ``labels.csv``, ``clusters.csv`` and ``report.html`` into a run folder.
 
     ``duplicates``: name of an image → name of the image that it nearly equals. Raises RunError where nothing assigned
     clusters.
     """
     clustering = gather(data, assessment, duplicates or {})
     save(clustering, run)
+    make_thumbnails(clustering, run, images(assessment))
     write_tables(clustering, run)
+    write_report(clustering, run)
     return clustering
 
 

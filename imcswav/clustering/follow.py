@@ -9,6 +9,7 @@ from pathlib import Path
 from imcswav.clustering.store import load
 from imcswav.clustering.tables import TABLES, write_tables
 from imcswav.errors import RunError
+from imcswav.report import NAME, write_report
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class Followed:
 
 
 def follow(run: Path) -> Followed:
-    """Write the tables of the clustering as it is now; raises RunError where that can't be."""
+    """Write tables and report of the clustering as it is now; raises RunError where that can't be."""
     try:
-        aside = write_tables(load(run), run)
+        clustering = load(run)
+        aside = [*write_tables(clustering, run), write_report(clustering, run)]
     except OSError as error:
         raise RunError(
             f"The edits of {run} are recorded, but its tables can't be written: {error.strerror or error}; the next "
             f"edit, or undo, writes them."
         ) from error
-    return Followed([run / name for name in TABLES], aside)
+    return Followed([run / name for name in (*TABLES, NAME)], [path for path in aside if path is not None])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from imcswav.clusterers import Array
 from imcswav.evaluate import Assigned
 from imcswav.files import write_atomically
 from imcswav.metrics.acc import contingency, match
+from imcswav.results.logged import by_scale, read_rows
 
 LARGEST = 24.0
 """Inches a side of a plot, however many classes there are."""
@@ -55,13 +55,10 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
 
 def plot_curves(path: Path, metrics: Path) -> None:
     """Losses, what else the parts log, and scores over steps, from ``metrics.jsonl``; each on a scale of its own."""
-    rows = _rows(metrics)
-    names = sorted({key for row in rows for key in row} - {"step", "epoch", "lr", "seconds", "images_per_second"})
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_scale(name), []).append(name)
+    rows = read_rows(metrics)
+    groups = by_scale(rows)
     figure, all_axes = figure_of(6.0 * max(1, len(groups)), 4.0, max(1, len(groups)))
-    for (title, group), axes in zip(sorted(groups.items()), np.atleast_1d(all_axes), strict=False):
+    for (title, group), axes in zip(groups.items(), np.atleast_1d(all_axes), strict=False):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if name in row]
             marker = "o" if len(points) < 30 else None
@@ -73,18 +70,9 @@ def plot_curves(path: Path, metrics: Path) -> None:
     write_figure(figure, path)
 
 
-def _scale(name: str) -> str:
-    """Which numbers of a log belong together: counts of prototypes and losses differ a thousandfold."""
-    if name.startswith("eval/"):
-        return "scores"
-    if name.split("/")[0] == "loss":
-        return "losses"
-    return name.rsplit("/", 1)[-1].replace("_", " ")
-
-
 def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
     """A panel for the loss and for each score, with a line a run; ``metrics`` has ``metrics.jsonl`` by run."""
-    runs = {name: _rows(file) for name, file in metrics.items()}
+    runs = {name: read_rows(file) for name, file in metrics.items()}
     scores = {key for rows in runs.values() for row in rows for key in row if key.startswith("eval/")}
     panels = ["loss", *sorted(scores)]
     columns = min(len(panels), 3)
@@ -131,10 +119,6 @@ def _finish_panels(figure: Any, flat: Any, used: int) -> None:
     legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _rows(metrics: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
 
 
 def plot_clusters(path: Path, assigned: Assigned, clusters: int) -> None:
