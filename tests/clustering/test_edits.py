@@ -79,7 +79,7 @@ def test_model_tables_and_clustering_follow_every_edit_and_undo_goes_all_the_way
         agree(run)
         states.append(Clustering.of(run))
         tables.append((run / "labels.csv").read_bytes())
-        assert [path.name for path in done.files.written] == ["labels.csv", "clusters.csv"]
+        assert [path.name for path in done.files.written] == ["labels.csv", "clusters.csv", "report.html"]
     assert [one.op for one in history(run)] == [one.op for one in EDITS]
     assert all(one.when and one.said for one in history(run))
     for state, table in zip(states[-2::-1], tables[-2::-1], strict=True):
