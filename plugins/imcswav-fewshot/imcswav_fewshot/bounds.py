@@ -75,17 +75,19 @@ def moved(x_ENF: Tensor, labels_EN: Tensor, prototypes_EKF: Tensor, variance_E11
     if variance_E11 is None:
         means_EKF = member_ENK.mT @ x_ENF / counts_EK1.clamp_min(1)
         return torch.where(counts_EK1 > 0, means_EKF, prototypes_EKF)
-    outside_ENK, done_EK1 = member_ENK.log(), counts_EK1 == 0
+    modes_EKF, outside_ENK, done_EK1 = prototypes_EKF.clone(), member_ENK.log(), counts_EK1 == 0
     for _ in range(SHIFTS):
-        if bool(done_EK1.all()):
+        going_S = (~done_EK1).any(1).flatten().nonzero().flatten()  # most are found soon
+        if not len(going_S):
             break
-        squares_ENK = costs(x_ENF, prototypes_EKF, None)
-        weights_ENK = (outside_ENK - squares_ENK / (2 * variance_E11)).softmax(1)  # in logarithms: none is lost
-        next_EKF = torch.where(done_EK1, prototypes_EKF, weights_ENK.mT @ x_ENF)
-        largest_EK1 = prototypes_EKF.abs().amax(2, keepdim=True)
-        done_EK1 = done_EK1 | ((next_EKF - prototypes_EKF).abs().amax(2, keepdim=True) < SHIFT_TOLERANCE * largest_EK1)
-        prototypes_EKF = next_EKF
-    return prototypes_EKF
+        x_SNF, from_SKF, done_SK1 = x_ENF[going_S], modes_EKF[going_S], done_EK1[going_S]
+        exponents_SNK = outside_ENK[going_S] - costs(x_SNF, from_SKF, None) / (2 * variance_E11[going_S])
+        shifted_SKF = exponents_SNK.softmax(1).mT @ x_SNF  # in logarithms, so that far rows can't sum to 0
+        modes_EKF[going_S] = torch.where(done_SK1, from_SKF, shifted_SKF)
+        largest_SK1 = from_SKF.abs().amax(2, keepdim=True)
+        change_SK1 = (shifted_SKF - from_SKF).abs().amax(2, keepdim=True)
+        done_EK1[going_S] = done_SK1 | (change_SK1 <= SHIFT_TOLERANCE * largest_SK1)
+    return modes_EKF
 
 
 def cluster(

@@ -60,16 +60,20 @@ class SLK(Clusterer, name="slk"):
         shift_F = shift(x_1NF, known_1N)[0, 0] if self.config.shift else torch.zeros_like(x_1NF[0, 0])
         x_1NF = shifted(x_1NF, known_1N) if self.config.shift else x_1NF
         all_known = len(known_N[known_N >= 0].unique()) == self.clusters
-        starts = range(1 if all_known else self.config.n_init)
-        starts_SKF = torch.stack([self._start(x_1NF[0], known_N, start) for start in starts])
-        found = transduce(x_1NF, starts_SKF, known_1N, self.config)
-        best = int(found.energy_E.argmin())
+        near_1Nk = nearest(x_1NF, self.config.neighbors)
+        found = min(
+            (
+                transduce(x_1NF, self._start(x_1NF[0], known_N, start).unsqueeze(0), known_1N, self.config, near_1Nk)
+                for start in range(1 if all_known else self.config.n_init)
+            ),
+            key=lambda one: one.energy_E.item(),
+        )
         self.state = {
-            "features": x_1NF[0], "shares": found.shares_ENK[best], "prototypes": found.prototypes_EKF[best],
-            "shift": shift_F, "variance": bandwidth(x_1NF, nearest(x_1NF, self.config.neighbors)).view(()),
+            "features": x_1NF[0], "shares": found.shares_ENK[0], "prototypes": found.prototypes_EKF[0],
+            "shift": shift_F, "variance": bandwidth(x_1NF, near_1Nk).view(()),
             "mean": torch.zeros_like(shift_F) if mean_F is None else mean_F,
         }  # fmt: skip
-        return np.asarray(found.labels_EN[best].numpy())
+        return np.asarray(found.labels_EN[0].numpy())
 
     def predict_proba(self, features_NF: Array) -> Array:
         """softmax(−a + λ Σ z) as above, (N, K)."""
@@ -104,13 +108,12 @@ class SLK(Clusterer, name="slk"):
         return centres_KF
 
 
-def transduce(x_ENF: Tensor, prototypes_SKF: Tensor, known_EN: Tensor, config: SLK.Config) -> Found:
-    """E prepared episodes, each from its prototypes; or one set of rows (E = 1) from S of them."""
-    neighbors_ENk = nearest(x_ENF, config.neighbors)
-    variance_E11 = bandwidth(x_ENF, neighbors_ENk) if config.prototypes == "mode" else None
-    starts = len(prototypes_SKF)
+def transduce(
+    x_ENF: Tensor, prototypes_EKF: Tensor, known_EN: Tensor, config: SLK.Config, near_ENk: Tensor | None = None
+) -> Found:
+    """E prepared sets of rows, each from its first prototypes; their nearest others may be known already."""
+    near_ENk = nearest(x_ENF, config.neighbors) if near_ENk is None else near_ENk
     return cluster(
-        x_ENF.expand(starts, -1, -1), prototypes_SKF, pull_of(neighbors_ENk.expand(starts, -1, -1)),
-        weight=config.laplacian, variance_E11=variance_E11, known_EN=known_EN.expand(starts, -1),
-        clamp=config.clamp, rounds=config.max_iterations,
+        x_ENF, prototypes_EKF, pull_of(near_ENk), weight=config.laplacian, known_EN=known_EN, clamp=config.clamp,
+        variance_E11=bandwidth(x_ENF, near_ENk) if config.prototypes == "mode" else None, rounds=config.max_iterations,
     )  # fmt: skip
