@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from imcswav.errors import DataError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True)
+class Known:
     """Labels that somebody gave for some images, for methods that learn from them; never those that score."""
 
     index: Array

@@ -19,7 +19,7 @@ Cells = dict[str, dict[str, list[torch.Tensor]]]
 
 def _numbers(text: str) -> list[int]:
     """ "0-2,5" as 0, 1, 2, 5."""
-    numbers = []
+    numbers: list[int] = []
     for part in filter(None, text.split(",")):
         low, _, high = part.partition("-")
         if not low.isdigit() or not (high or low).isdigit():

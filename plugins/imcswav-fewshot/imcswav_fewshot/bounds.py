@@ -39,8 +39,11 @@ class Found(NamedTuple):
 def costs(x_ENF: Tensor, prototypes_EKF: Tensor, variance_E11: Tensor | None) -> Tensor:
     """a (E, N, K): squared distances, or minus the kernel where there is a variance σ²."""
     # differences, not a product of matrices: exact where a row is its own prototype
-    squares_ENK = torch.cdist(x_ENF, prototypes_EKF, compute_mode="donot_use_mm_for_euclid_dist").square()
-    return squares_ENK if variance_E11 is None else -torch.exp(-squares_ENK / (2 * variance_E11))
+    squares_ENK: Tensor = torch.cdist(x_ENF, prototypes_EKF, compute_mode="donot_use_mm_for_euclid_dist").square()
+    if variance_E11 is None:
+        return squares_ENK
+    kernel_ENK: Tensor = torch.exp(-squares_ENK / (2 * variance_E11))
+    return kernel_ENK.neg()
 
 
 def energy(costs_ENK: Tensor, z_ENK: Tensor, pull: Pull, weight: float) -> Tensor:

@@ -53,8 +53,8 @@ class SLK(Clusterer, name="slk"):
         raw_NF = torch.from_numpy(self.checked(features_NF, fitting=True))
         known_N = torch.full((len(raw_NF),), -1)
         if known is not None:
-            index_M, label_M = map(torch.from_numpy, self.checked_known(known, len(raw_NF)))
-            known_N[index_M] = label_M
+            known = self.checked_known(known, len(raw_NF))
+            known_N[torch.from_numpy(known.index)] = torch.from_numpy(known.label)
         mean_F = raw_NF.mean(0) if self.config.center else None
         x_1NF, known_1N = self._prepared(raw_NF, mean_F).unsqueeze(0), known_N.unsqueeze(0)
         shift_F = shift(x_1NF, known_1N)[0, 0] if self.config.shift else torch.zeros_like(x_1NF[0, 0])

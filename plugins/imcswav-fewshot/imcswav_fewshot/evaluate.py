@@ -68,4 +68,4 @@ def predict(x_ENF: Tensor, episodes: Episodes, config: SLK.Config | None) -> Ten
 
 def support_means(x_ENF: Tensor, episodes: Episodes) -> Tensor:
     """The mean of each class's support, (E, ways, F)."""
-    return x_ENF[:, : episodes.support].unflatten(1, (episodes.ways, episodes.shots)).mean(2)
+    return x_ENF[:, : episodes.support].view(len(x_ENF), episodes.ways, episodes.shots, -1).mean(2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 def centred_unit(x_NF: Tensor, mean_F: Tensor | None) -> Tensor:
     """Rows minus a mean, scaled to length 1 ("CL2N", Wang et al. 2019, SimpleShot); a row of zeros stays."""
     x_NF = x_NF if mean_F is None else x_NF - mean_F
-    return x_NF / x_NF.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    lengths_N1: Tensor = torch.linalg.vector_norm(x_NF, dim=-1, keepdim=True)
+    return x_NF / lengths_N1.clamp_min(1e-12)
 
 
 def shift(x_ENF: Tensor, known_EN: Tensor) -> Tensor:
