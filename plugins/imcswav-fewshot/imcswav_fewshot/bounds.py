@@ -48,7 +48,8 @@ def costs(x_ENF: Tensor, prototypes_EKF: Tensor, variance_E11: Tensor | None) ->
 
 def energy(costs_ENK: Tensor, z_ENK: Tensor, pull: Pull, weight: float) -> Tensor:
     """E(z) above, (E,); ``weight`` is λ."""
-    return (z_ENK * (costs_ENK - weight / 2 * pull(z_ENK)) + torch.special.xlogy(z_ENK, z_ENK)).sum((1, 2))
+    total_E: Tensor = (z_ENK * (costs_ENK - pull(z_ENK) * (weight / 2)) + torch.special.xlogy(z_ENK, z_ENK)).sum((1, 2))
+    return total_E
 
 
 def memberships(costs_ENK: Tensor, pull: Pull, weight: float, fixed_ENK: Tensor, is_fixed_EN1: Tensor) -> Tensor:
