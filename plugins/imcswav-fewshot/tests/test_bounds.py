@@ -198,3 +198,13 @@ def test_the_order_of_rows_does_not_matter():
         for y in (x, x[order])
     ]
     assert (labels[0][order] == labels[1]).all()
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+def test_given_labels_decide_the_first_prototypes(clamp):
+    x = batch([[0.0], [1.0], [2.0], [10.0]])
+    known = torch.tensor([[-1, -1, 1, -1]])  # the third lies nearer to the other prototype
+    found = cluster(
+        x, batch([[0.0], [10.0]]), pull_of(nearest(x, 2)), weight=0.0, known_EN=known, clamp=clamp, rounds=1
+    )
+    assert found.prototypes_EKF[0].tolist() == [[0.5], [6.0]]

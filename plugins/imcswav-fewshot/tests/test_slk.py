@@ -108,3 +108,10 @@ def test_features_that_can_not_be_clustered():
         SLK.create(clusters=3, seed=0).fit(np.full((9, 2), np.nan))
     with pytest.raises(DataError, match="can't be split"):
         SLK.create(clusters=3, seed=0).fit(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_start_draws_rows_far_from_those_it_has(seed):
+    x = np.repeat([[0.0, 0.0], [0.0, 5.0], [5.0, 0.0]], [50, 2, 2], 0)
+    settings = {"center": False, "normalize": False, "laplacian": 0, "n_init": 1}
+    assert len(set(SLK.create(clusters=3, seed=seed, **settings).fit(x).tolist())) == 3
