@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
     from imcswav.results.comparison import compare_runs as compare_runs
+    from imcswav.results.features import run_features as run_features
     from imcswav.results.ladder import run_ladder as run_ladder
     from imcswav.results.reproduction import reproduce as reproduce
     from imcswav.results.seeds import resume_seeds as resume_seeds
@@ -59,6 +60,7 @@ _HOMES = {
     "resume": "imcswav.api",
     "resume_seeds": "imcswav.results.seeds",
     "run": "imcswav.api",
+    "run_features": "imcswav.results.features",
     "run_ladder": "imcswav.results.ladder",
     "run_seeds": "imcswav.results.seeds",
 }

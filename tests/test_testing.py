@@ -309,6 +309,7 @@ BROKEN = [
     *variants(
         Nearest,
         range=("labels are 0", {"fit": lambda self, x: Nearest.fit(self, x) + 1}),
+        known=("keep them .*became", {"uses_known": True, "fit": lambda self, x, known=None: Nearest.fit(self, x)}),
         floats=("labels are 0 .*not integers", {"fit": lambda self, x: Nearest.fit(self, x) + 0.0}),
         seed=(
             "the same seed gave other",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +15,24 @@ from imcswav.errors import DataError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@dataclass(frozen=True)
+class Known:
+    """Labels that somebody gave for some images, for methods that learn from them; never those that score."""
+
+    index: Array
+    """int64 (M,): rows of the features, none twice."""
+    label: Array
+    """int64 (M,): the cluster of each, 0 … K−1."""
+
+
 class Clusterer(Component, kind="clusterer"):
     """Wraps an estimator over features (N, F). Build: ``config.build(clusters=K, seed=s)``.
 
     What prediction needs is kept as tensors (``state``), so that a model can be saved without pickle.
     """
+
+    uses_known: ClassVar[bool] = False
+    """Whether labels of some images can be given too: then it is ``fit(features_NF, known: Known | None = None)``."""
 
     state: dict[str, torch.Tensor]
 
@@ -61,6 +75,23 @@ class Clusterer(Component, kind="clusterer"):
                 f"or set fewer clusters."
             )
         return features_NF
+
+    def checked_known(self, known: Known, count: int) -> Known:
+        """The known labels as int64, of ``count`` images; raises DataError where they don't fit."""
+        index_M, label_M = np.asarray(known.index), np.asarray(known.label)
+        if index_M.ndim != 1 or index_M.shape != label_M.shape or {index_M.dtype.kind, label_M.dtype.kind} - set("iu"):
+            raise DataError(
+                f"Known labels are an index and a label an image, two lists of whole numbers of one length, not "
+                f"{index_M.dtype} {index_M.shape} and {label_M.dtype} {label_M.shape}."
+            )
+        for name, values_M, end in (("images", index_M, count), ("labels", label_M, self.clusters)):
+            if len(values_M) and not 0 <= values_M.min() <= values_M.max() < end:
+                raise DataError(
+                    f"Known {name} are numbered 0 to {end - 1}, not {values_M.min()} to {values_M.max()}; correct them."
+                )
+        if len(np.unique(index_M)) < len(index_M):
+            raise DataError("An image has two known labels; give each image once.")
+        return Known(index_M.astype(np.int64), label_M.astype(np.int64))
 
 
 def unit_rows(features_NF: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imcswav.clusterers import Known
 from imcswav.contract.rules import (
     Check,
     build,
@@ -58,6 +59,15 @@ def _clusterer_module(config: Any, runtime: dict[str, Any]) -> None:
         require(apart < 1e-3, f"probabilities differ by up to {apart:.2g}")
 
 
+def _clusterer_known(config: Any, runtime: dict[str, Any]) -> None:
+    if not config.owner.uses_known:
+        return
+    features_NF = _blobs(({"clusters": 3} | runtime)["clusters"])
+    known = Known(np.arange(0, len(features_NF), 20), np.array([1, 0, *range(2, len(features_NF) // 20)]))
+    labels_N = build(config, runtime, clusters=3, seed=0).fit(features_NF, known)
+    require(bool((labels_N[known.index] == known.label).all()), f"{known.label} became {labels_N[known.index]}")
+
+
 def _blobs(clusters: int) -> Any:
     return np.repeat(3 * np.eye(clusters, 4 + clusters), 20, 0) + draw(20 * clusters, 4 + clusters).numpy()
 
@@ -87,6 +97,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "labels are 0 … K−1 and the same for the same seed": _clusterer,
         "predict_proba needs the state's tensors alone": _clusterer_state,
         "module() is None or gives predict_proba's figures in float32": _clusterer_module,
+        "where it uses known labels, those images keep them": _clusterer_known,
     },
     "metric": {
         "a perfect clustering scores 1": _metric,

@@ -11,6 +11,7 @@ from imcswav.reference.markdown import NOTE, doc
 
 PUBLIC = {
     "imcswav.testing": ("check_component",),
+    "imcswav.clusterers": ("Known",),
     "imcswav.step": ("Progress", "Output", "Step"),
     "imcswav.errors": ("RecipeError", "PluginError", "DataError", "RunError", "Problem"),
 }

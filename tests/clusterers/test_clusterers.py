@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from imcswav.clusterers import Clusterer
+from imcswav.clusterers import Clusterer, Known
 from imcswav.clusterers.gaussian_mixture import GaussianMixture
 from imcswav.clusterers.kmeans import KMeans
 from imcswav.clusterers.spectral import Spectral
@@ -171,3 +171,25 @@ def test_singular_gaussians() -> None:
         GaussianMixture.create(clusters=2, seed=0, covariance="full", regularization=0.0).fit(
             np.repeat(np.eye(2, 5), 4, axis=0)
         )
+
+
+@pytest.mark.parametrize(
+    ("index", "label", "words"),
+    [
+        ([0, 9], [0, 1], "images are numbered 0 to 8, not 0 to 9"),
+        ([0, 1], [-1, 2], "labels are numbered 0 to 2, not -1 to 2"),
+        ([4, 4], [0, 1], "two known labels"),
+        ([0, 1], [0], "one length"),
+        ([0.0, 1.0], [0, 1], "whole numbers"),
+    ],
+)
+def test_known_labels_that_do_not_fit(index: list[int], label: list[int], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        KMeans.create(clusters=3, seed=0).checked_known(Known(np.array(index), np.array(label)), 9)
+
+
+def test_known_labels_that_fit() -> None:
+    known = Known(np.array([8, 0], dtype=np.uint8), np.array([2, 0], dtype=np.int32))
+    found = KMeans.create(clusters=3, seed=0).checked_known(known, 9)
+    assert (found.index.tolist(), found.label.tolist()) == ([8, 0], [2, 0])
+    assert found.index.dtype == found.label.dtype == np.int64

@@ -106,7 +106,10 @@ def install(path):
     for name in project.get("entry-points", {}).get("imcswav", {}).values():
         if name in sys.modules:
             continue
-        spec = importlib.util.spec_from_file_location(name, path / f"{name}.py")
+        folder = path / name  # a package, or a file
+        file = folder / "__init__.py" if folder.is_dir() else path / f"{name}.py"
+        places = [str(folder)] if folder.is_dir() else None
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for cls in module.imcswav_components():

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 from tiny import FACTS, learner
 
+import imcswav
 from imcswav.errors import DataError, RunError
 from imcswav.model import Model
-from imcswav.results.features import write_features
+from imcswav.results.features import run_features, write_features
 
 
 @pytest.fixture
@@ -59,3 +60,29 @@ def test_nothing_is_overwritten_and_nothing_is_left_by_a_mistake(run, photos, tm
         write_features(run, [photos / "broken.jpg"], tmp_path / "none.npz")
     assert (tmp_path / "there.npz").read_text() == "mine"
     assert not (tmp_path / "none.npz").exists()
+
+
+@pytest.mark.parametrize("train_on", ["train", "train+test"])
+def test_features_of_a_run_are_those_of_the_images_it_is_scored_on(tiny, tmp_path, train_on):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (48, 8, 8), dtype=np.uint8), np.arange(48) % 3
+    for folder, rows in (("train", slice(0, 40)), ("test", slice(40, 48))):
+        for number, (image, label) in enumerate(zip(images[rows], labels[rows], strict=True)):
+            (place := tmp_path / "data" / folder / f"class{label}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{number}.png")
+    tiny["data"] = {"name": "image_folder", "root": str(tmp_path / "data"), "size": 8, "channels": 1}
+    tiny["trainer"] |= {"epochs": 1, "batch_size": 16}
+    tiny["evaluation"] = {"train_on": train_on}
+    run = imcswav.run(tiny, out=tmp_path / "run", warn=lambda problem: None)
+    found = run_features(run.path)
+    assert len(found.features_NF) == len(found.names) == {"train": 8, "train+test": 48}[train_on]
+    assert found.class_names == ("class0", "class1", "class2")
+    data = imcswav.load_recipe(tiny).data.build()
+    expected = run.load().transform(data.test.images.numpy())
+    np.testing.assert_allclose(found.features_NF[-8:], expected, atol=1e-5)
+    assert found.labels_N[-8:].tolist() == data.test.labels.tolist()
+
+
+def test_features_of_no_run(tmp_path):
+    with pytest.raises(RunError, match="no run folder"):
+        run_features(tmp_path)
