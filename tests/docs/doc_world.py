@@ -106,7 +106,8 @@ def install(path):
     for name in project.get("entry-points", {}).get("imcswav", {}).values():
         if name in sys.modules:
             continue
-        spec = importlib.util.spec_from_file_location(name, path / f"{name}.py")
+        file = path / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, file if file.is_file() else path / name / "__init__.py")
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for cls in module.imcswav_components():
