@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ class Model:
 
     @property
     def _device(self) -> torch.device:
-        return next(self.learner.parameters()).device
+        tensors = chain(self.learner.parameters(), self.learner.buffers())  # a network may have no weights
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     @property
     def _half(self) -> bool:

@@ -8,6 +8,7 @@ from tiny import FACTS, images, learner
 from torch import nn
 
 from imcswav.errors import DataError, ImcswavError, RunError
+from imcswav.learners import Embedding, Learner
 from imcswav.model import Model
 from imcswav.plugins import registry
 
@@ -131,6 +132,18 @@ def test_without_classifier_and_clusterer_nothing_assigns():
     assert features_only.transform(images()).shape == (8, 8)
     with pytest.raises(RunError, match="no classifier and no clusterer"):
         features_only.predict(images())
+
+
+class Plain(Learner, name="plain_pixels"):
+    """A learner without any tensor."""
+
+    def embed(self, images_NCHW, views=1):
+        return Embedding(images_NCHW.flatten(1).float(), None)
+
+
+def test_a_learner_without_any_tensor_embeds():
+    model = Model(Plain.Config().build(facts=FACTS, clusters=3), facts=FACTS, clusters=3)
+    assert np.array_equal(model.transform(images()), images().flatten(1).numpy())
 
 
 def test_sources_of_starting_weights_are_not_needed_at_load(tmp_path, monkeypatch):

@@ -161,7 +161,8 @@ def _backbone(config: Any, runtime: dict[str, Any]) -> None:
         features_MF.shape == (4, backbone.features),
         f"{tuple(features_MF.shape)}, not (4, {backbone.features})",
     )
-    torch.autograd.backward(features_MF.square().mean())
+    if features_MF.requires_grad:  # not without parameters
+        torch.autograd.backward(features_MF.square().mean())
     trained = [parameter for parameter in backbone.parameters() if parameter.grad is not None]
     require(finite_gradients(backbone) and (bool(trained) or not list(backbone.parameters())), "gradient")
     require(config.check_sizes([known["image_size"]], known["channels"]) == [], "check_sizes finds problems")

@@ -57,6 +57,7 @@ class Optimizer(Component, kind="optimizer"):
         learning rate of the optimiser is the Config's, whatever its groups have. Raises RecipeError as `groups`.
         """
         groups, algorithm = self.groups(named_parameters, depths or {}), type(self).algorithm
+        groups = groups or [{"params": []}]  # nothing to train is no mistake here; torch takes no empty list
         devices = {parameter.device.type for group in groups for parameter in group["params"]}
         options = {"fused": devices <= {"cuda", "cpu"}}
         if devices == {"cuda"} and "capturable" in inspect.signature(algorithm).parameters:

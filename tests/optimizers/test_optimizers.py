@@ -88,3 +88,14 @@ def test_adam_adds_decay_to_the_gradient_and_adamw_does_not() -> None:
 def test_bad_settings(cls: type[Optimizer], settings: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         cls.create(**settings)
+
+
+@pytest.mark.parametrize(("cls", "settings", "reference"), CASES)
+def test_nothing_to_train_is_no_mistake(cls: type[Optimizer], settings: dict[str, Any], reference: Any) -> None:
+    optimizer = cls.create(lr=0.05, **settings).make([])
+    assert [group["params"] for group in optimizer.param_groups] == [[]]
+    assert optimizer.param_groups[0]["lr"] == 0.05
+    optimizer.step()
+    again = cls.create(lr=0.05, **settings).make([])
+    again.load_state_dict(optimizer.state_dict())  # as a resumed run does
+    assert not again.state
