@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from plain_sdp import inertia, mahalanobis, minus_two_log_likelihood, random_covariances, tensors
-from scipy.stats import multivariate_normal
-
 from imcswav_sdp import Program
 from imcswav_sdp.likelihood import affinities, log_likelihoods, moments, partition_matrices, plain_affinity
+from plain_sdp import inertia, mahalanobis, minus_two_log_likelihood, random_covariances, tensors
+from scipy.stats import multivariate_normal
 
 DRAW = np.random.default_rng(1)
 POINTS = DRAW.normal(size=(14, 3)) * [1.0, 3.0, 0.5] + 100.0
@@ -49,7 +48,7 @@ def test_the_kmeans_objective_is_minus_the_inertia():
 def test_moments_of_a_partition_are_its_clusters_own():
     means, covariances = moments(*tensors(POINTS), partition_matrices(torch.from_numpy(LABELS), 3), 0.25)
     for k in range(3):
-        rows = POINTS[LABELS == k]
+        rows = POINTS[np.equal(LABELS, k)]
         np.testing.assert_allclose(means[k], rows.mean(0))
         np.testing.assert_allclose(covariances[k], np.cov(rows.T, bias=True) + 0.25 * np.eye(3), atol=1e-9)
 
@@ -75,7 +74,7 @@ def test_moments_of_soft_matrices_by_hand_and_the_best_there_are():
 
 
 def test_log_likelihoods_are_scipys():
-    means = np.stack([POINTS[LABELS == k].mean(0) for k in range(3)])
+    means = np.stack([POINTS[np.equal(LABELS, k)].mean(0) for k in range(3)])
     found = log_likelihoods(*tensors(POINTS, means, COVARIANCES)).numpy()
     for k in range(3):
         np.testing.assert_allclose(found[:, k], multivariate_normal(means[k], COVARIANCES[k]).logpdf(POINTS))

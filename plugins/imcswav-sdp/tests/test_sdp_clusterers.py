@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from imcswav_sdp.clusterers import ILASDPClusterer, SDPKMeansClusterer
 from plain_sdp import blobs
 
 from imcswav.check import check_recipe
@@ -13,7 +14,6 @@ from imcswav.metrics.acc import accuracy
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
 from imcswav.testing import check_component
-from imcswav_sdp.clusterers import ILASDPClusterer, SDPKMeansClusterer
 
 every = pytest.mark.parametrize("cls", [SDPKMeansClusterer, ILASDPClusterer])
 

@@ -5,12 +5,11 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from plain_sdp import best_partition, blobs, inertia, minus_two_log_likelihood, random_covariances, tensors, violation
-
 from imcswav_sdp import Program, solve
 from imcswav_sdp.crossed import VARIANCES_KF, crossed
 from imcswav_sdp.likelihood import affinities, partition_matrices, plain_affinity
 from imcswav_sdp.torch_solver import onto_equations, onto_semidefinite, upper_bound
+from plain_sdp import best_partition, blobs, inertia, minus_two_log_likelihood, random_covariances, tensors, violation
 
 missing = [name for name in ("cvxpy", "scs") if importlib.util.find_spec(name) is None]
 needs_scs = pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed: imcswav-sdp[scs]")
