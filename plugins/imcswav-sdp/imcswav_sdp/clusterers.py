@@ -21,8 +21,8 @@ class SDPClusterer(Clusterer):
 
     class Config(Clusterer.Config):
         subsample: int = Field(200, ge=2)
-        """Images, drawn by the recipe's seed, on which the program is solved; all where there are fewer. Time grows with
-        its cube, memory with its square (for ``ila_sdp`` times the number of clusters)."""
+        """Images, drawn by the recipe's seed, on which the program is solved; all where there are fewer. Time grows
+        with its cube, memory with its square, for ``ila_sdp`` both times the number of clusters."""
         components: int | None = Field(10, ge=1)
         """Principal components of the features that are kept, at most as many as there are; unset: all features."""
         solver: Solver = "torch"

@@ -12,7 +12,7 @@ def solve_scs(program: Program, *, tolerance: float, max_iter: int) -> Solution:
     """Solve with SCS's eps = ``tolerance`` on affinities of scaled norm.
 
     It may take ten times ``max_iter``: a reference should not stop early. Raises ImportError where cvxpy or SCS is
-    missing.
+    missing, RuntimeError where SCS finds nothing.
     """
     try:
         import cvxpy
@@ -28,6 +28,8 @@ def solve_scs(program: Program, *, tolerance: float, max_iter: int) -> Solution:
     value = sum(cvxpy.sum(cvxpy.multiply(A / scale, Z)) for A, Z in zip(A_MNN, variables, strict=True))
     problem = cvxpy.Problem(cvxpy.Maximize(value), rules)
     problem.solve(solver=cvxpy.SCS, eps_abs=tolerance / count, eps_rel=tolerance, max_iters=10 * max_iter)
+    if any(variable.value is None for variable in variables):
+        raise RuntimeError(f"SCS found no solution (status {problem.status}); raise max_iter, or use solver 'torch'.")
     found_MNN = torch.from_numpy(np.stack([(Z.value + Z.value.T) / 2 for Z in variables])).to(program.affinities_MNN)
     iterations = int(problem.solver_stats.num_iters)
     return Solution(found_MNN, program.objective(found_MNN), float("nan"), iterations, problem.status == cvxpy.OPTIMAL)

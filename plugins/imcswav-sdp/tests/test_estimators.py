@@ -76,7 +76,7 @@ def test_the_objective_never_falls():
 @pytest.mark.parametrize("cls", [SDPKMeans, ILASDP])
 def test_moving_all_points_changes_no_label(cls):
     points, _ = crossed(30, 1)
-    first, second = (cls(2, random_state=0).fit_predict(x) for x in (points, points + [1000.0, -50.0]))
+    first, second = (cls(2, random_state=0).fit_predict(x) for x in (points, points + np.array([1000.0, -50.0])))
     np.testing.assert_array_equal(first, second)
 
 
@@ -95,7 +95,9 @@ def test_new_points_go_by_likelihood():
     points, _ = crossed(40, 0)
     found = ILASDP(2, random_state=0).fit(points)
     new = np.random.default_rng(9).normal(size=(20, 2)) * 4
-    density = np.stack([multivariate_normal(*pair).pdf(new) for pair in zip(found.means_, found.covariances_)], 1)
+    density = np.stack(
+        [multivariate_normal(*pair).pdf(new) for pair in zip(found.means_, found.covariances_, strict=True)], 1
+    )
     np.testing.assert_allclose(found.predict_proba(new), density / density.sum(1, keepdims=True), rtol=1e-6)
 
 

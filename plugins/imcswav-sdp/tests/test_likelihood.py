@@ -48,7 +48,7 @@ def test_the_kmeans_objective_is_minus_the_inertia():
 def test_moments_of_a_partition_are_its_clusters_own():
     means, covariances = moments(*tensors(POINTS), partition_matrices(torch.from_numpy(LABELS), 3), 0.25)
     for k in range(3):
-        rows = POINTS[k == LABELS]
+        rows = POINTS[np.equal(LABELS, k)]
         np.testing.assert_allclose(means[k], rows.mean(0))
         np.testing.assert_allclose(covariances[k], np.cov(rows.T, bias=True) + 0.25 * np.eye(3), atol=1e-9)
 
@@ -74,7 +74,7 @@ def test_moments_of_soft_matrices_by_hand_and_the_best_there_are():
 
 
 def test_log_likelihoods_are_scipys():
-    means = np.stack([POINTS[k == LABELS].mean(0) for k in range(3)])
+    means = np.stack([POINTS[np.equal(LABELS, k)].mean(0) for k in range(3)])
     found = log_likelihoods(*tensors(POINTS, means, COVARIANCES)).numpy()
     for k in range(3):
         np.testing.assert_allclose(found[:, k], multivariate_normal(means[k], COVARIANCES[k]).logpdf(POINTS))
