@@ -34,6 +34,8 @@ SMALL = 3
 """Small clusters that a merge tree starts from, for each cluster of the largest K."""
 CLEAR = 2.0
 """A signal counts where its largest excess is at least so many standard deviations of a single pair of halves."""
+FAR = 3.0
+"""Standard deviations below its best from which on a signal finds a K as bad as any other."""
 ENOUGH = 3
 """Signals that must count for a K to be called clear."""
 
@@ -77,7 +79,7 @@ class KChoice:
     counts: tuple[int, ...]
     """The C numbers of clusters that were looked at."""
     score_C: Array
-    """Mean over the signals that count of excess / largest excess; at most 1."""
+    """1 where every signal that counts is at its best, 0 where all are far below; see ``choose_k``."""
     curves: Mapping[str, Curve]
     """By signal."""
     images: int
@@ -89,8 +91,9 @@ class KChoice:
 def choose_k(features_NF: Array, low: int = 2, high: int = 50, seed: int = 0) -> KChoice:
     """Recommend how many clusters between ``low`` and ``high`` the features (N, F) have; the same for the same seed.
 
-    Rule: each signal's excess over images without clusters is divided by its largest, and the K of the largest mean
-    over the signals that count is recommended; the smaller of equals. Signals: ``imcswav.k_choice.signals.SIGNALS``.
+    Rule: each signal says by how many standard deviations of a single pair of halves its excess at K is below its
+    largest, at most ``FAR``; recommended is the K of the least mean over the signals that count, the smaller of equals.
+    Signals: ``imcswav.k_choice.signals.SIGNALS``.
 
     ``high`` comes down where there are too few images, or too few that differ, for so many clusters. Raises DataError
     for features that are no table, not finite or all alike, for too few images, and for a range that isn't one.
@@ -152,23 +155,23 @@ def _without_clusters(x_NP: Array, rng: np.random.Generator) -> Array:
 
 def _combined(found_RSC: Array, null_RSC: Array, counts: tuple[int, ...], images: int, high: int) -> KChoice:
     mean_SC, null_SC = found_RSC.mean(0), null_RSC.mean(0)
-    excess_SC = mean_SC - null_SC
-    variance_SC = found_RSC.var(0, ddof=1) + null_RSC.var(0, ddof=1)
-    there_S = variance_SC[np.arange(len(SIGNALS)), excess_SC.argmax(1)]
-    noise_S = np.sqrt(np.maximum(there_S, variance_SC.mean(1)))
-    clearness_S = excess_SC.max(1) / np.maximum(noise_S, np.finfo(np.float32).eps)
+    excess_SC, variance_SC = mean_SC - null_SC, found_RSC.var(0, ddof=1) + null_RSC.var(0, ddof=1)
+    # few repeats make a variance by luck small, so at least that over all K
+    least_S1 = np.maximum(variance_SC.mean(1, keepdims=True), np.finfo(np.float32).eps ** 2)
+    noise_SC = np.sqrt(np.maximum(variance_SC, least_S1))
+    best_S = excess_SC.argmax(1)
+    clearness_S = (excess_SC / noise_SC)[np.arange(len(SIGNALS)), best_S]
     curves = {
-        name: Curve(
-            mean_SC[s], found_RSC[:, s].std(0, ddof=1), null_SC[s], float(clearness_S[s]), counts[excess_SC[s].argmax()]
-        )
+        name: Curve(mean_SC[s], found_RSC[:, s].std(0, ddof=1), null_SC[s], float(clearness_S[s]), counts[best_S[s]])
         for s, name in enumerate(SIGNALS)
     }
     counted_S = clearness_S >= CLEAR
     clear = int(counted_S.sum()) >= ENOUGH
     if not counted_S.any():
         counted_S[:] = True
-    score_C = _score(excess_SC[counted_S])
-    alone_R = np.array([counts[_score(one_SC[counted_S]).argmax()] for one_SC in found_RSC - null_SC])
+    score_C = _score(excess_SC[counted_S], noise_SC[counted_S])
+    singly = [_score(one_SC[counted_S], noise_SC[counted_S]) for one_SC in found_RSC - null_SC]
+    alone_R = np.array([counts[one_C.argmax()] for one_C in singly])
     low, high_spread = np.percentile(alone_R, (10, 90), method="nearest").tolist()
     k = counts[score_C.argmax()]
     spread = (min(low, k), max(high_spread, k))
@@ -176,7 +179,7 @@ def _combined(found_RSC: Array, null_RSC: Array, counts: tuple[int, ...], images
     return KChoice(k, spread, clear, counts, score_C, curves, images, said)
 
 
-def _score(excess_SC: Array) -> Array:
-    """Mean of the signals' excesses, each over its largest."""
-    largest_S1 = np.maximum(excess_SC.max(1, keepdims=True), np.finfo(np.float32).eps)
-    return np.asarray((excess_SC / largest_S1).mean(0))
+def _score(excess_SC: Array, noise_SC: Array) -> Array:
+    """1 minus the mean over signals of how far each is below its best, as a share of ``FAR`` standard deviations."""
+    below_SC = (excess_SC.max(1, keepdims=True) - excess_SC) / noise_SC
+    return np.asarray(1 - np.minimum(below_SC / FAR, 1).mean(0))
