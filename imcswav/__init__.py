@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imcswav.component import Component as Component
     from imcswav.errors import ImcswavError as ImcswavError
     from imcswav.model import Model as Model
+    from imcswav.multi_head import MultiHeadClustering as MultiHeadClustering
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
     from imcswav.results.comparison import compare_runs as compare_runs
@@ -34,6 +35,7 @@ _HOMES = {
     "Component": "imcswav.component",
     "ImcswavError": "imcswav.errors",
     "Model": "imcswav.model",
+    "MultiHeadClustering": "imcswav.multi_head",
     "RunResult": "imcswav.api",
     "compare_runs": "imcswav.results.comparison",
     "hookimpl": "imcswav.plugins",
