@@ -18,7 +18,8 @@ class MultiHeadClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     The clusterer `multi_head` (after TEMI, arXiv 2303.17896) as a scikit-learn estimator: ``fit``, ``fit_predict``,
     ``predict``, ``predict_proba``, in pipelines and with ``clone``. All settings but ``n_clusters`` and
-    ``random_state`` are the clusterer's, under its names and with its defaults.
+    ``random_state`` are the clusterer's, under its names and with its defaults, except that rows keep their lengths
+    unless ``normalize``: the columns of a table may mean anything. For a network's features true is usual.
 
     After ``fit``: ``labels_`` int64 (n_samples,), ``clusterer_`` the fitted clusterer, ``n_features_in_``.
     """
@@ -34,14 +35,14 @@ class MultiHeadClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         smoothing: int = 8,
         smoothing_neighbors: int = 10,
         steps: int = 600,
-        batch_size: int = 512,
+        batch_size: int = 256,
         start: float = 0.2,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-4,
         momentum: float = 0.99,
         beta: float = 0.6,
         temperature: float = 0.1,
-        normalize: bool = True,
+        normalize: bool = False,
         device: str = "auto",
         random_state: Any = None,
     ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Heads(nn.Module):
-    """E heads of one shape: F → H, ReLU, → D, L2 normalisation, cosines with K prototypes; as in TEMI, arXiv 2303.17896.
+    """E heads of one shape: F → H, ReLU, → D, length 1, cosines with K prototypes; after TEMI, arXiv 2303.17896.
 
     The weights of all heads lie in one tensor a layer, so that E heads are one batched product. They are drawn on the
     CPU from ``generator``: the same on every device.

@@ -25,8 +25,12 @@ WARM_UP = 0.1
 """First share of the steps in which the learning rate rises."""
 PARTS = 4
 """A neighbourhood is at most this part of a cluster of mean size, so that most of it lies in one cluster."""
+STARTS = 3
+"""Starts of the k-means that a head begins from: one alone merges clusters too often where there are many."""
 ITERATIONS = 50
-"""Most iterations of the k-means that a head starts from."""
+"""Most iterations of such a start."""
+TOLERANCE = 1e-3
+"""Share of images that may still change cluster when such a start ends."""
 
 
 class Settings(Clusterer.Config):
@@ -47,7 +51,7 @@ class Settings(Clusterer.Config):
     """Nearest neighbours that smoothing averages over, ``neighbors`` at most."""
     steps: int = Field(600, ge=1)
     """Steps of training, however many images there are."""
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(256, ge=1)
     """Pairs of images a step; all images where they are fewer."""
     start: float = Field(0.2, ge=0, lt=1)
     """Share of the steps in which a head learns its k-means; 0 starts from random heads."""
@@ -103,7 +107,7 @@ class Training:
                 if step >= steps - tail:
                     self.losses_E += own_E / tail
             optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimizer.step()
             self._follow(config.momentum if step >= first else 0.0)
             yield step + 1
@@ -119,7 +123,8 @@ class Training:
 
     @torch.no_grad()
     def _follow(self, momentum: float) -> None:
-        ours, theirs = list(self.heads.parameters()), list(self.student.parameters())
+        ours: list[Tensor] = list(self.heads.parameters())
+        theirs: list[Tensor] = list(self.student.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - momentum)
 
     def _neighbors(self) -> Tensor:
@@ -149,7 +154,12 @@ class Training:
             features.append(smoothed(features[-1], near_NJ))
         found = [
             spherical_kmeans(
-                features[head % len(features)], self.clusters, seed=mix(self.seed, 1, head), iterations=ITERATIONS
+                features[head % len(features)],
+                self.clusters,
+                seed=mix(self.seed, 1, head),
+                starts=STARTS,
+                iterations=ITERATIONS,
+                tolerance=TOLERANCE,
             ).labels_N
             for head in range(config.heads)
         ]
