@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from imcswav.k_choice import KChoice as KChoice
     from imcswav.k_choice import choose_k as choose_k
     from imcswav.model import Model as Model
+    from imcswav.multi_head import MultiHeadClustering as MultiHeadClustering
     from imcswav.plugins import hookimpl as hookimpl
     from imcswav.recipe.files import load_recipe as load_recipe
     from imcswav.results.comparison import compare_runs as compare_runs
@@ -46,6 +47,7 @@ _HOMES = {
     "ImcswavError": "imcswav.errors",
     "KChoice": "imcswav.k_choice",
     "Model": "imcswav.model",
+    "MultiHeadClustering": "imcswav.multi_head",
     "RunResult": "imcswav.api",
     "cluster": "imcswav.clustering.folder",
     "choose_k": "imcswav.k_choice",

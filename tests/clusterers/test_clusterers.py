@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 from imcswav.clusterers import Clusterer, Known
 from imcswav.clusterers.gaussian_mixture import GaussianMixture
 from imcswav.clusterers.kmeans import KMeans
+from imcswav.clusterers.multi_head import MultiHead
 from imcswav.clusterers.spectral import Spectral
 from imcswav.clusterers.spherical_kmeans import SphericalKMeans
 from imcswav.errors import DataError
@@ -19,6 +20,7 @@ CASES: list[tuple[type[Clusterer], dict[str, Any]]] = [
     (KMeans, {}),
     (KMeans, {"normalize": False}),
     (SphericalKMeans, {}),
+    (MultiHead, {"heads": 4, "hidden": 32, "width": 16, "steps": 200}),
     (Spectral, {}),
     (Spectral, {"normalize": False}),
     (GaussianMixture, {}),
