@@ -5,9 +5,13 @@ Sums are arranged so that float32 suffices: differences are taken before squares
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from torch import Tensor, nn
+
+from imcswav.clusterers._heads import Heads
 
 
 class NearestCentre(nn.Module):
@@ -71,6 +75,24 @@ class Mixture(nn.Module):
         apart_KNF, roots = features_NF - self.get_buffer("means_K1F"), self.get_buffer("roots")
         scaled_KNF = apart_KNF @ roots if self.covariance in ("full", "tied") else apart_KNF * roots
         return (self.get_buffer("offsets_K") - scaled_KNF.square().sum(2).T / 2).softmax(1)
+
+
+class OneHead(nn.Module):
+    """softmax(cos / temperature) of a head (``imcswav.clusterers._heads.Heads``) on centred, scaled features."""
+
+    def __init__(self, state: Mapping[str, Tensor], temperature: float, *, normalize: bool) -> None:
+        super().__init__()
+        self.temperature, self.normalize = temperature, normalize
+        weights = {name: value for name, value in state.items() if name not in ("mean", "scale")}
+        self.head = Heads.restore(weights).float().requires_grad_(False)
+        self.register_buffer("mean_F", state["mean"].float())
+        self.register_buffer("scale", state["scale"].float())
+
+    def forward(self, features_NF: Tensor) -> Tensor:
+        """(N, F) → (N, K)."""
+        features_NF = _unit(features_NF) if self.normalize else features_NF
+        cosines_NEK: Tensor = self.head((features_NF - self.get_buffer("mean_F")) / self.get_buffer("scale"))
+        return (cosines_NEK.squeeze(1) / self.temperature).softmax(1)
 
 
 def _unit(features_NF: Tensor) -> Tensor:

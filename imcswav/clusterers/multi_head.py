@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
+from torch import nn
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.clusterers._heads import Heads
+from imcswav.clusterers._modules import OneHead
 from imcswav.clusterers._multi_head import Settings, Training
 from imcswav.devices import pick_device
 from imcswav.plugins import hookimpl
+from imcswav.progress import stage
 
 CHUNK = 10_000
 """Images that get their probabilities at a time."""
@@ -27,8 +28,6 @@ class MultiHead(Clusterer, name="multi_head"):
     clusters on a CPU with the same number of threads.
 
     Features are scaled to length 1, centred, and divided by one number. A cluster can stay empty.
-
-    ``tell``, where it is set, is called after every step with the steps done and their total.
     """
 
     class Config(Settings):
@@ -38,7 +37,6 @@ class MultiHead(Clusterer, name="multi_head"):
         """Where to train: "auto" is CUDA, else the CPU. Prediction is on the CPU."""
 
     config: Config
-    tell: Callable[[int, int], None] | None = None
 
     def fit(self, features_NF: Array) -> Array:
         """Labels (N,); raises DataError for fewer images than clusters and for NaN."""
@@ -50,9 +48,9 @@ class MultiHead(Clusterer, name="multi_head"):
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self._device.type, enabled=False):
             x_NF = torch.from_numpy((rows_NF - mean_F) / scale).float().to(self._device)
             training = Training(x_NF, self.clusters, self.seed, self.config)
-            for done in training:
-                if self.tell is not None:
-                    self.tell(done, self.config.steps)
+            with stage("Heads", total=self.config.steps) as advance:
+                for _ in training:
+                    advance()
             self.state = frame | training.heads.state(int(training.losses_E.argmin()))
         return np.asarray(self.predict_proba(features_NF).argmax(1))
 
@@ -67,6 +65,10 @@ class MultiHead(Clusterer, name="multi_head"):
                 x_MF = torch.from_numpy((rows_NF[start : start + CHUNK] - mean_F) / scale)
                 parts.append((head(x_MF).squeeze(1) / self.config.temperature).softmax(1).numpy())
         return np.concatenate(parts) if parts else np.empty((0, self.clusters))
+
+    def module(self) -> nn.Module:
+        """The head that was kept."""
+        return OneHead(self.state, self.config.temperature, normalize=self.config.normalize)
 
     @property
     def _device(self) -> torch.device:
