@@ -113,7 +113,7 @@ def test_images_of_another_size_are_resized_and_bad_ones_refused(model, tmp_path
         model.predict([])
 
 
-@pytest.mark.parametrize("name", ["kmeans", "spectral", "gaussian_mixture"])
+@pytest.mark.parametrize("name", ["kmeans", "multi_head", "spectral", "gaussian_mixture"])
 def test_clusterers_are_saved_with_the_network(model, tmp_path, name):
     features = model.transform(images(30))
     model.clusterer = registry().get("clusterer", name).Config().build(clusters=3, seed=0)
