@@ -10,7 +10,7 @@ from pydantic import Field
 from sklearn.decomposition import PCA
 
 from imcswav.clusterers import Array, Clusterer
-from imcswav.errors import DataError
+from imcswav.errors import DataError, ImcswavError
 from imcswav_sdp.estimators import ILASDP, SDPKMeans
 from imcswav_sdp.likelihood import log_likelihoods
 from imcswav_sdp.program import Solver
@@ -35,7 +35,10 @@ class SDPClusterer(Clusterer):
     config: Config
 
     def fit(self, features_NF: Array) -> Array:
-        """Labels (N,), by likelihood for the subsample too; raises DataError for fewer images than clusters and NaN."""
+        """Labels (N,), by likelihood for the subsample too.
+
+        Raises DataError for fewer images than clusters and for NaN, ImcswavError where cvxpy is missing.
+        """
         features_NF = self.checked(features_NF, fitting=True).astype(np.float64)
         count = min(self.config.subsample, len(features_NF))
         if count < self.clusters:
@@ -50,7 +53,10 @@ class SDPClusterer(Clusterer):
             max_iter=self.config.max_iterations,
             random_state=self.seed % 2**32,  # scikit-learn takes 32 bits
         )
-        fitted.fit((features_NF[chosen_B] - axes["centre"]) @ axes["axes"].T)
+        try:
+            fitted.fit((features_NF[chosen_B] - axes["centre"]) @ axes["axes"].T)
+        except ImportError as error:
+            raise ImcswavError(f"clusterer.{error}") from error
         found = axes | {"means": fitted.means_, "covariances": fitted.covariances_}
         self.state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in found.items()}
         return np.asarray(self.predict_proba(features_NF).argmax(1), dtype=np.int64)

@@ -1,5 +1,6 @@
 """The clusterers keep imcswav's contract, fit on a subsample and place the rest; the recipe has no problems."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ from imcswav_sdp.clusterers import ILASDPClusterer, SDPKMeansClusterer
 from plain_sdp import blobs
 
 from imcswav.check import check_recipe
-from imcswav.errors import DataError
+from imcswav.errors import DataError, ImcswavError
 from imcswav.metrics.acc import accuracy
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
 from imcswav.testing import check_component
 
+# far apart clusters are found long before the gap is closed
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 every = pytest.mark.parametrize("cls", [SDPKMeansClusterer, ILASDPClusterer])
 
 
@@ -73,3 +76,10 @@ def test_mistakes_are_told(cls):
     points[4] = np.nan
     with pytest.raises(DataError, match="1 of 30 images hold NaN"):
         cls.create(clusters=3, seed=0).fit(points)
+
+
+@every
+def test_a_solver_that_is_not_installed_is_a_sentence(cls, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cvxpy", None)
+    with pytest.raises(ImcswavError, match=r"solver 'scs' needs cvxpy and scs; install imcswav-sdp\[scs\]"):
+        cls.create(clusters=3, seed=0, solver="scs").fit(blobs(30, 3)[0])
