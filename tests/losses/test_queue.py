@@ -106,7 +106,7 @@ def test_codes_are_balanced_over_batch_and_queue(branch: str) -> None:
 
 
 def test_the_last_rows_of_the_concatenation_are_the_codes() -> None:
-    """The codes themselves, to 1e-6 of Sinkhorn on queue and batch together, the queue first; and other ones without."""
+    """To 1e-6 Sinkhorn on the queue and the batch behind it; without the queue they are other ones."""
     module, loss = head(1), SwAV.create(queue=BATCH)
     for number in range(2):
         loss.prepare(Progress(number, 0, 9, 9))
@@ -120,8 +120,9 @@ def test_the_last_rows_of_the_concatenation_are_the_codes() -> None:
 
 
 def test_the_queue_fills_from_its_first_epoch_on() -> None:
-    """Three steps an epoch and room for two batches: nothing in the first epoch, in use from the third step after it."""
+    """Three steps an epoch, room for two batches: nothing in the first epoch, in use from the third step after it."""
     loss, module = SwAV.create(queue=2 * BATCH, queue_start=1), head(1)
+    assert loss.queue is not None
     phases, held = [], []
     for number in range(7):
         progress = Progress(number, number // 3, 9, 3)
