@@ -13,7 +13,7 @@ class LARS(Optimizer, name="lars"):
     """timm's LARS: the gradient of a tensor w, decay included, is scaled before it enters SGD with momentum.
 
     v ← m v + r (g + β w), w ← w − lr v with r = ``trust_coeff`` ‖w‖ / (‖g‖ + β ‖w‖ + ``eps``), and r = 1 where ‖w‖ or
-    ‖g‖ is 0: so a tensor moves by about ``trust_coeff`` · lr of its length, however large its gradient. The defaults are
+    ‖g‖ is 0: a tensor moves by about ``trust_coeff`` · lr of its length, however large its gradient. The defaults are
     those that SwAV was published with, which calls it LARC without clipping.
     """
 

@@ -27,7 +27,7 @@ def clouds(count, seed, classes=3, width=4):
 
 
 def looped(bank, labels, rows):
-    """Softmax regression: minus the log-likelihood plus ‖W‖² / 2C, minimised by another program; intercepts are free."""
+    """Minus the log-likelihood plus ‖W‖² / 2C, intercepts left out, minimised by another program."""
     bank, rows = bank.astype(np.float64), rows.astype(np.float64)
     means = [sum(column) / len(column) for column in bank.T]
     stds = [(sum((x - m) ** 2 for x in column) / len(column)) ** 0.5 for column, m in zip(bank.T, means, strict=True)]
