@@ -56,6 +56,10 @@ class SwAV(Loss, name="swav"):
             message = f"the training sees {images} images{since}, and a queue of {self.queue} never fills."
             return [Problem("queue", message, "Make it shorter.", self.queue, severity="warning")]
 
+        def past_images(self) -> int:
+            """The queue's."""
+            return self.queue
+
         def check_banked(self) -> list[Problem]:
             """A queue counts on a batch in every step."""
             if not self.queue:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import SETTINGS, settings
 from torch import Tensor, nn
 
 from imcswav.data import DataFacts
@@ -224,3 +225,13 @@ def test_a_queue_that_starts_too_late_is_told() -> None:
     assert SwAV.Config(queue_start=9).check_recipe(facts) == []
     (problem,) = SwAV.Config(queue=80, queue_start=3).check_recipe(facts)
     assert problem.message == "the training sees 40 images from epoch 3 on, and a queue of 80 never fills."
+
+
+def test_a_queue_counts_where_prototypes_are_to_be_filled() -> None:
+    """Two global views of 8 images fill 32 prototypes at most, with 8 images in the queue 64."""
+    facts = RecipeFacts(data=None, clusters=3, batch_size=8, clusterer=True)
+    for queue, count, warned in ((0, 32, False), (0, 33, True), (8, 64, False), (8, 65, True)):
+        prototypes = SETTINGS["heads"]["prototypes"] | {"count": count}
+        one = settings(heads=SETTINGS["heads"] | {"prototypes": prototypes}, losses=[{"name": "swav", "queue": queue}])
+        problems = [problem for problem in one.check_recipe(facts) if problem.path == "heads.prototypes.count"]
+        assert [problem.severity for problem in problems] == ["warning"] * warned
