@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imcswav.api import RunResult as RunResult
     from imcswav.api import load as load
+    from imcswav.api import probe as probe
     from imcswav.api import resume as resume
     from imcswav.api import run as run
     from imcswav.clustering import Clustering as Clustering
@@ -56,6 +57,7 @@ _HOMES = {
     "hookimpl": "imcswav.plugins",
     "load": "imcswav.api",
     "load_recipe": "imcswav.recipe.files",
+    "probe": "imcswav.api",
     "pull": "imcswav.hub",
     "push_run": "imcswav.hub",
     "reproduce": "imcswav.results.reproduction",

@@ -1,4 +1,4 @@
-"""The Python side of the commands: run, resume, load, evaluate."""
+"""The Python side of the commands: run, resume, load, evaluate, probe."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from imcswav.build import build_run, restore_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
-from imcswav.errors import Problem, RecipeError, RunError
+from imcswav.errors import ImcswavError, Problem, RecipeError, RunError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
 from imcswav.part import dump_part
@@ -20,6 +20,7 @@ from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe, placed
 from imcswav.results.artefacts import finish
+from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder
 from imcswav.trainer import Trainer
 
@@ -98,6 +99,21 @@ def evaluate(run: str | Path, device: str = "auto", data: Any = None) -> dict[st
     source = training_data(recipe, _as_data(data, recipe))
     assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
+
+
+def probe(run: str | Path, kind: Kind, device: str = "auto", data: Any = None) -> Probed:
+    """How well classes can be read off a run's features: ``kind`` "linear" or "knn".
+
+    Logistic regression on standardised features, or the vote of the nearest training images. It learns from the labels
+    of the training images and is scored on the test images; on the one split, where there is no other, images are
+    cross-validated in five folds, or left out one by one. ``data`` as for ``run``.
+
+    Raises RunError without a finished run, DataError without labels.
+    """
+    if kind not in get_args(Kind):
+        raise ImcswavError(f"There is no probe '{kind}'; take one of {', '.join(get_args(Kind))}.")
+    recipe = RunFolder.open(run).recipe()
+    return probe_model(Model.load(run, device), training_data(recipe, _as_data(data, recipe)), recipe, kind)
 
 
 def _warn(problem: Problem) -> None:

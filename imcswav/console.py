@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imcswav.api import RunResult
     from imcswav.cost import Cost
     from imcswav.results.predict import Predicted
+    from imcswav.results.probe import Probed
 
 # no markup: brackets in paths and types are text
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
@@ -93,6 +94,20 @@ def scores(found: dict[str, float]) -> None:
     for name, value in found.items():
         table.add_row(name, f"{value:.4f}")
     out.print(table)
+
+
+def probed(found: Probed) -> None:
+    """Outcome of `imcswav evaluate --probe`."""
+    table = Table(title=f"{found.probe} probe", show_header=False)
+    table.add_row("accuracy", f"{found.accuracy:.4f}")
+    table.add_row("protocol", found.protocol)
+    table.add_row("labelled images", f"{found.learnt_from} to learn from, {found.scored_on} scored")
+    table.add_row("classes", str(found.classes))
+    for name, value in found.settings.items():
+        table.add_row(name.replace("_", " "), str(value))
+    out.print(table)
+    if not found.converged:
+        out.print(f"The linear probe had not converged after {found.settings['max_iterations']} iterations.")
 
 
 def predicted(done: Predicted, what: str = "images assigned") -> None:

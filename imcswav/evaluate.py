@@ -114,14 +114,14 @@ def scores(model: Model, data: Data, recipe: Recipe) -> dict[str, float]:
     data = data.readable()
     test = None if data.test is None else _assign(model, data.test, model.embed(data.test.images))
     reads = {name for settings in recipe.evaluation.metrics for name in cast(type[Metric], settings.owner).reads}
-    bank = data.train if test is None else _with_labels(data.train)
+    bank = data.train if test is None else with_labels(data.train)
     train = _assign(model, bank, model.embed(bank.images)) if test is None or reads & BANK else None
     scored = test or train
     assert scored is not None
     return score(train, scored, recipe)
 
 
-def _with_labels(split: Split) -> Split:
+def with_labels(split: Split) -> Split:
     """The images whose label is known, of which alone a metric can make something; all where none is."""
     if split.labels is None or (split.labels >= 0).all() or not (split.labels >= 0).any():
         return split

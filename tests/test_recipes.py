@@ -14,15 +14,22 @@ from imcswav.data.array import ArrayData
 from imcswav.recipe.files import dump_recipe, load_recipe, recipe_names
 from imcswav.step import Progress
 
-IMAGES, LARGE_IMAGES = 40, 16
-ON_DISK = ("folder", "folder_small", "folder_pretrained", "folder_finetuned", "imc_swav_tiny_imagenet")
+IMAGES = {32: 40, 128: 16, 1024: 8}
+"""Of fake data, by the largest size in pixels."""
+ON_DISK = (
+    "folder", "folder_small", "folder_pretrained", "folder_finetuned", "imc_swav_tiny_imagenet", "swav_imagenet",
+    "swav_imagenet_small_batch",
+)  # fmt: skip
 """Recipes whose images nobody can fetch."""
+LONG = ("swav_imagenet",)
+"""Recipes whose two steps take long; another one that extends it is trained all the same."""
 
 
 def test_the_named_recipes_are_shipped():
     assert {
         "digits", "folder", "folder_small", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20",
         "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10",
+        "swav_imagenet", "swav_imagenet_small_batch",
     } <= set(recipe_names())  # fmt: skip
 
 
@@ -35,12 +42,15 @@ def test_recipe_loads_checks_and_round_trips(name, tmp_path):
     assert load_recipe(tmp_path / "copy.toml") == recipe
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in recipe_names()]
+)
 def test_recipe_trains_two_steps(name, tmp_path):
     recipe = load_recipe(name)
     facts = recipe.data.facts() if name not in ON_DISK else None
     channels, size = (facts.channels, facts.size) if facts else (recipe.data.channels, recipe.data.size)
-    count, batch = (IMAGES, 4) if size <= 32 else (LARGE_IMAGES, 2)
+    count = next(count for largest, count in IMAGES.items() if size <= largest)
+    batch = 4 if size <= 32 else 2
     clusters = min(recipe.clusters, count // 2)  # not more than there are images
     images = np.random.default_rng(0).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
     data = ArrayData.of(images, labels=np.arange(count) % clusters)

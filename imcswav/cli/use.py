@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +14,43 @@ from imcswav.cli.options import DeviceOption, RunArgument
 ImagesArgument = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
 
 
-def evaluate(run: RunArgument, device: DeviceOption = None) -> None:
-    """Score a run's saved model on its data again, as it was trained: edits play no part."""
-    from imcswav import api, console
+class Probe(StrEnum):
+    """What reads classes off features."""
 
-    console.scores(api.evaluate(run, device=device or "auto"))
+    linear = "linear"
+    knn = "knn"
+
+
+def evaluate(
+    run: RunArgument,
+    probe: Annotated[
+        Probe | None,
+        typer.Option(help="How well classes can be read off the features: by logistic regression, or by neighbours."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file; refused if it exists.")] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Score a run's saved model on its data again, as it was trained: edits play no part.
+
+    A probe learns from labels of the training images and is scored on the test images; without a test split,
+    cross-validated in five folds (linear) or by leaving each image out (knn).
+    """
+    from imcswav import api, console
+    from imcswav.files import write_json
+    from imcswav.results import tables
+    from imcswav.results.comparison import refuse_existing
+
+    refuse_existing(json)
+    if probe is None:
+        figures = api.evaluate(run, device=device or "auto")
+        console.scores(figures)
+    else:
+        found = api.probe(run, probe.value, device=device or "auto")
+        console.probed(found)
+        figures = dataclasses.asdict(found)
+    if json is not None:
+        write_json(json, figures)
+        tables.written(json)
 
 
 def predict(

@@ -32,11 +32,13 @@ class Prototypes(Head, name="prototypes"):
             return self.count
 
         def check_training(self, coded: int, steps: int | None) -> list[Problem]:
-            """Warnings when a batch can't fill the prototypes evenly, and when they hardly ever move."""
+            """Warnings when batch and queue can't fill the prototypes evenly, and when they hardly ever move."""
             problems = []
             if self.count > 2 * coded:
-                message = f"{self.count} prototypes are more than a batch's {coded} coded views can fill evenly."
-                remedy = "Fewer prototypes or a larger batch give sharper codes."
+                message = (
+                    f"{self.count} prototypes are more than {coded} views with codes can fill evenly."
+                )
+                remedy = "Fewer prototypes, a larger batch or a queue give sharper codes."
                 problems.append(Problem("count", message, remedy, self.count, severity="warning"))
             if steps is not None and self.freeze_steps > steps // 2:
                 message = f"the prototypes rest for {self.freeze_steps} of the training's {steps} steps."

@@ -28,7 +28,8 @@ def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Proble
         problems += _within("backbone", config.backbone.check_sizes(sizes, facts.data.channels))
         problems += _within("views", config.views.check_channels(facts.data.channels))
         problems += check_bank(config, facts.data.subsets)
-    coded = config.views.groups()[0].count * facts.batch_size
+    together = facts.batch_size + max(loss.past_images() for loss in config.losses)
+    coded = config.views.groups()[0].count * together
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
     for number, loss in enumerate(config.losses):

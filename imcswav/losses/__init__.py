@@ -22,6 +22,10 @@ class Loss(Component, nn.Module, kind="loss"):
             """Problems with the data and the recipe's numbers; heads that don't exist are the learner's to find."""
             return []
 
+        def past_images(self) -> int:
+            """Images of earlier steps over which codes are balanced along with the batch's."""
+            return 0
+
         def check_banked(self) -> list[Problem]:
             """Problems with being taken on a bank's images: a Step then has neither their places nor the heads."""
             return []

@@ -12,7 +12,7 @@ from imcswav.step import Progress
 
 
 class Queue(TrainingState):
-    """The last ``size`` embeddings of each global view; gives them out once it is full.
+    """The last ``size`` embeddings of each global view from epoch ``start`` on; gives them out once it is full.
 
     ``rows`` (G, Q, D) is a ring, ``pushed`` counts what ever went in. Checkpoints have both, exported models neither.
     """
@@ -21,9 +21,10 @@ class Queue(TrainingState):
     pushed: Tensor
     sized_by_state = ("rows",)
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, start: int = 0) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.start = size, start
+        self.open = start == 0
         self.full = False
         self._batch = 0
         self._since: tuple[int, int] | None = None  # a step, and what had gone in before it
@@ -32,6 +33,9 @@ class Queue(TrainingState):
 
     def prepare(self, progress: Progress) -> None:
         """Work out on the host whether the step finds it full; the device is asked once, at the start."""
+        self.open = progress.epoch >= self.start
+        if not self.open:
+            return
         if self._since is None:
             self._since = progress.step, int(self.pushed)
         self.full = self._since[1] + (progress.step - self._since[0]) * self._batch >= self.size
@@ -42,7 +46,9 @@ class Queue(TrainingState):
 
     @torch.no_grad()
     def push(self, embeddings_GBD: Tensor) -> None:
-        """Take a batch's embeddings in, for the oldest."""
+        """Take a batch's embeddings in, for the oldest; none before the first epoch of the queue."""
+        if not self.open:
+            return
         views, images, width = embeddings_GBD.shape
         if not len(self.rows):
             self.rows = embeddings_GBD.new_zeros(views, self.size, width)

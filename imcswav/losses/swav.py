@@ -41,15 +41,24 @@ class SwAV(Loss, name="swav"):
         """Output (G, B, P) that the codes are made of, such as "teacher.prototypes"; unset: the scores."""
         queue: int = Field(0, ge=0)
         """Past images whose embeddings, scored anew, are balanced along with the batch's, once there are so many."""
+        queue_start: int = Field(0, ge=0)
+        """Epoch, counted from 0, that is the first to fill the queue: embeddings of before would differ too much."""
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """A warning when the training ends before the queue is full."""
-            if facts.steps is None or facts.steps * facts.batch_size >= self.queue:
+            if not self.queue or facts.steps is None:
                 return []
-            message = (
-                f"the training sees {facts.steps * facts.batch_size} images, and a queue of {self.queue} never fills."
-            )
+            an_epoch = (facts.data.images or 0) // facts.batch_size if facts.data else 0
+            images = max(0, facts.steps - self.queue_start * an_epoch) * facts.batch_size
+            if images >= self.queue:
+                return []
+            since = f" from epoch {self.queue_start} on" if self.queue_start else ""
+            message = f"the training sees {images} images{since}, and a queue of {self.queue} never fills."
             return [Problem("queue", message, "Make it shorter.", self.queue, severity="warning")]
+
+        def past_images(self) -> int:
+            """The queue's."""
+            return self.queue
 
         def check_banked(self) -> list[Problem]:
             """A queue counts on a batch in every step."""
@@ -63,16 +72,16 @@ class SwAV(Loss, name="swav"):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.solver: Solver = config.solver.build()
-        self.queue = Queue(config.queue) if config.queue else None
+        self.queue = Queue(config.queue, config.queue_start) if config.queue else None
 
     def prepare(self, progress: Progress) -> None:
         """Let the queue count its embeddings."""
         if self.queue is not None:
             self.queue.prepare(progress)
 
-    def phase(self, progress: Progress) -> bool:
-        """Whether the queue is in use."""
-        return self.queue is not None and self.queue.full
+    def phase(self, progress: Progress) -> tuple[bool, bool] | None:
+        """Whether the queue takes embeddings in, and whether it gives them out; None without one."""
+        return None if self.queue is None else (self.queue.open, self.queue.full)
 
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when the scores hold no pair of a global and another view."""

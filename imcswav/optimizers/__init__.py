@@ -1,4 +1,4 @@
-"""Optimizers: torch's, chosen by name."""
+"""Optimizers: torch's and timm's, chosen by name."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class Optimizer(Component, kind="optimizer"):
     config: Config
     algorithm: ClassVar[Callable[..., torch.optim.Optimizer]]
     """torch's class; the Config's settings are its keywords."""
+    implementation: ClassVar[Mapping[str, Any] | None] = None
+    """Keywords that choose among implementations of the same steps; None: fused, where torch has the kernel."""
 
     def make(
         self, named_parameters: Iterable[tuple[str, nn.Parameter]], depths: Mapping[str, int] | None = None
@@ -59,7 +61,8 @@ class Optimizer(Component, kind="optimizer"):
         groups, algorithm = self.groups(named_parameters, depths or {}), type(self).algorithm
         groups = groups or [{"params": []}]  # nothing to train is no mistake here; torch takes no empty list
         devices = {parameter.device.type for group in groups for parameter in group["params"]}
-        options = {"fused": devices <= {"cuda", "cpu"}}
+        fused = {"fused": devices <= {"cuda", "cpu"}}
+        options = dict(fused if self.implementation is None else self.implementation)
         if devices == {"cuda"} and "capturable" in inspect.signature(algorithm).parameters:
             options["capturable"] = True
         return algorithm(groups, **self.config.model_dump(exclude=_GROUPING), **options)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imcswav.errors import ImcswavError, RunError
-from imcswav.files import write_atomically
+from imcswav.files import write_json
 from imcswav.recipe.flat import flat
 from imcswav.results.assignments import Key, of_common_images, read_clusters
 from imcswav.results.plots import plot_compared
@@ -82,8 +81,7 @@ def compare_runs(
     if plot_file is not None:
         plot_compared(plot_file, {str(run.path): run.path / "metrics.jsonl" for run in folders})
     if json_file is not None:
-        text = json.dumps(_record(found), indent=2) + "\n"
-        write_atomically(json_file, lambda path: path.write_text(text, encoding="utf-8"))
+        write_json(json_file, _record(found))
     return found
 
 

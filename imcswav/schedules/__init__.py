@@ -9,13 +9,16 @@ from imcswav.step import Progress
 
 
 class Schedule(Component, kind="schedule"):
-    """Linear warm-up, then ``shape``. Step t = 1 … n of a warm-up of n steps has factor t / n."""
+    """Linear warm-up, then ``shape``: over n steps the factor rises from ``warmup_start``, or 1 / n, to 1."""
 
     class Config(Component.Config):
         warmup_steps: int = Field(0, ge=0)
         """Steps of linear warm-up."""
         warmup_epochs: float = Field(0, ge=0)
         """Epochs of linear warm-up; give this or ``warmup_steps``, not both."""
+
+        warmup_start: float | None = Field(None, ge=0, le=1)
+        """Factor of the warm-up's first step; unset: 1 / n of n steps."""
 
         @model_validator(mode="after")
         def _one_warmup(self) -> Schedule.Config:
@@ -31,9 +34,14 @@ class Schedule(Component, kind="schedule"):
 
     def factor(self, progress: Progress) -> float:
         """The factor for optimiser step ``progress.step`` (from 0)."""
-        warmup = self.config.warmup(progress.steps_per_epoch)
-        ramp = min(1.0, (progress.step + 1) / warmup) if warmup else 1.0
-        return ramp * self.shape(progress)
+        return self._ramp(progress.step, self.config.warmup(progress.steps_per_epoch)) * self.shape(progress)
+
+    def _ramp(self, step: int, warmup: int) -> float:
+        if step + 1 >= warmup:
+            return 1.0
+        if self.config.warmup_start is None:
+            return (step + 1) / warmup
+        return self.config.warmup_start + (1 - self.config.warmup_start) * step / (warmup - 1)
 
     def shape(self, progress: Progress) -> float:
         """The factor without the warm-up."""

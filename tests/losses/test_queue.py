@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from tiny import SETTINGS, settings
 from torch import Tensor, nn
 
+from imcswav.data import DataFacts
 from imcswav.errors import RecipeError
 from imcswav.heads.prototypes import Prototypes
 from imcswav.learners import RecipeFacts, training_only
@@ -93,7 +95,7 @@ def test_codes_are_balanced_over_batch_and_queue(branch: str) -> None:
                 module.before_step(Progress(number, 0, 9, 9))
         step = step_of(modules["online"], modules["teacher"], number)
         loss.prepare(Progress(number, 0, 9, 9))
-        assert loss.phase(Progress(number, 0, 9, 9)) is (number >= 2)
+        assert loss.phase(Progress(number, 0, 9, 9)) == (True, number >= 2)
         codes = []
         for view in range(2):
             z_BD, held = step[f"{branch}.projection"][view], past[view][-6:] if number >= 2 else []
@@ -102,6 +104,37 @@ def test_codes_are_balanced_over_batch_and_queue(branch: str) -> None:
             past[view] += list(z_BD)
         scores_VBP = torch.stack([cosines(x_BD, modules["online"]) for x_BD in step["projection"]])
         close(loss(step), swapped(scores_VBP, codes))
+
+
+def test_the_last_rows_of_the_concatenation_are_the_codes() -> None:
+    """To 1e-6 Sinkhorn on the queue and the batch behind it; without the queue they are other ones."""
+    module, loss = head(1), SwAV.create(queue=BATCH)
+    for number in range(2):
+        loss.prepare(Progress(number, 0, 9, 9))
+        step = step_of(module, head(2), number)
+        codes_GBP = loss._codes(step, step.output("prototypes"), [0, 1])
+    for view in range(2):
+        held_BD, z_BD = draw(VIEWS, VIEWS)[view], step["projection"][view]
+        expected = sinkhorn(cosines(torch.cat([held_BD, z_BD]), module))[-BATCH:]
+        assert (codes_GBP[view] - expected).abs().max() < 1e-6
+        assert (codes_GBP[view] - sinkhorn(cosines(z_BD, module))).abs().max() > 1e-2
+
+
+def test_the_queue_fills_from_its_first_epoch_on() -> None:
+    """Three steps an epoch, room for two batches: nothing in the first epoch, in use from the third step after it."""
+    loss, module = SwAV.create(queue=2 * BATCH, queue_start=1), head(1)
+    assert loss.queue is not None
+    phases, held = [], []
+    for number in range(7):
+        progress = Progress(number, number // 3, 9, 3)
+        loss.prepare(progress)
+        phases.append(loss.phase(progress))
+        loss(step_of(module, head(2), number))
+        held.append(int(loss.queue.pushed))
+    assert phases == [(False, False)] * 3 + [(True, False)] * 2 + [(True, True)] * 2
+    assert held == [0, 0, 0, 4, 8, 12, 16]
+    assert torch.equal(loss.queue.rows[:, :BATCH], draw(VIEWS, 50 + VIEWS)[:2])  # of step 5; step 6 lies behind
+    assert SwAV.create().phase(Progress(0, 0, 9, 3)) is None
 
 
 def filled(size: int, batches: list[int]) -> tuple[Queue, list[Tensor], list[bool]]:
@@ -183,3 +216,22 @@ def test_a_queue_that_never_fills_is_told() -> None:
     (problem,) = SwAV.Config(queue=81).check_recipe(facts)
     assert (problem.path, problem.severity) == ("queue", "warning")
     assert problem.message == "the training sees 80 images, and a queue of 81 never fills."
+
+
+def test_a_queue_that_starts_too_late_is_told() -> None:
+    data = DataFacts(images=40, channels=1, size=8, mean=(0.5,), std=(0.2,))
+    facts = RecipeFacts(data=data, clusters=3, batch_size=8, steps=20)  # four epochs of five steps
+    assert SwAV.Config(queue=80, queue_start=2).check_recipe(facts) == []
+    assert SwAV.Config(queue_start=9).check_recipe(facts) == []
+    (problem,) = SwAV.Config(queue=80, queue_start=3).check_recipe(facts)
+    assert problem.message == "the training sees 40 images from epoch 3 on, and a queue of 80 never fills."
+
+
+def test_a_queue_counts_where_prototypes_are_to_be_filled() -> None:
+    """Two global views of 8 images fill 32 prototypes at most, with 8 images in the queue 64."""
+    facts = RecipeFacts(data=None, clusters=3, batch_size=8, clusterer=True)
+    for queue, count, warned in ((0, 32, False), (0, 33, True), (8, 64, False), (8, 65, True)):
+        prototypes = SETTINGS["heads"]["prototypes"] | {"count": count}
+        one = settings(heads=SETTINGS["heads"] | {"prototypes": prototypes}, losses=[{"name": "swav", "queue": queue}])
+        problems = [problem for problem in one.check_recipe(facts) if problem.path == "heads.prototypes.count"]
+        assert [problem.severity for problem in problems] == ["warning"] * warned

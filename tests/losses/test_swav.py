@@ -86,3 +86,11 @@ def test_log_counts_prototypes_in_use() -> None:
     assert math.isclose(step.logs["swav/effective_prototypes"].item(), 2.0, rel_tol=1e-5)
     SwAV.create(solver="uniform")(step)
     assert math.isclose(step.logs["swav/effective_prototypes"].item(), 4.0, rel_tol=1e-5)
+
+
+def test_equal_scores_give_the_logarithm_of_the_count() -> None:
+    """Codes are 1 / P exactly, and so are predictions."""
+    step = step_of(torch.full((6, 8, 5), 0.3, dtype=torch.float64), 2)
+    loss = SwAV.create()
+    assert torch.equal(loss.solver(step["prototypes"][:2]), torch.full((2, 8, 5), 0.2, dtype=torch.float64))
+    assert math.isclose(loss(step).item(), math.log(5), rel_tol=1e-12)

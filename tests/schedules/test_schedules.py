@@ -74,3 +74,21 @@ def test_constant() -> None:
 def test_one_kind_of_warm_up() -> None:
     with pytest.raises(ValueError, match="not both"):
         Constant.create(warmup_steps=1, warmup_epochs=1)
+
+
+def test_published_rates_of_swav_on_imagenet() -> None:
+    """linspace(0.3, 4.8, steps of 10 epochs), then half a cosine to 0.0048."""
+    per_epoch, epochs = 312, 800
+    schedule = Cosine.create(warmup_epochs=10, warmup_start=0.0625, final=0.001)
+    rates = [4.8 * factor for factor in factors(schedule, epochs * per_epoch, per_epoch)]
+    warm = 10 * per_epoch
+    assert rates[:warm] == pytest.approx([0.3 + 4.5 * step / (warm - 1) for step in range(warm)])
+    rest = (epochs - 10) * per_epoch
+    for step in (0, 1, rest // 3, rest - 1):
+        angle = math.pi * step / rest
+        assert rates[warm + step] == pytest.approx(0.0048 + 4.7952 * (1 + math.cos(angle)) / 2, abs=1e-4)
+
+
+def test_a_warm_up_of_one_step_is_at_its_end() -> None:
+    assert factors(Constant.create(warmup_steps=1, warmup_start=0.1), 3) == [1.0, 1.0, 1.0]
+    assert factors(Constant.create(warmup_steps=3, warmup_start=0.0), 4) == [0.0, 0.5, 1.0, 1.0]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from imcswav.errors import RecipeError
 from imcswav.solvers.sinkhorn import Sinkhorn
+from imcswav.solvers.softmax import Softmax
 
 
 def looped(scores_BP: Tensor, epsilon: float, iterations: int, prior: list[float]) -> Tensor:
@@ -99,3 +100,21 @@ def test_infinite_scores_count_as_the_largest_finite_one(scores_GBP: Tensor) -> 
     infinite[:, 3, 2] = torch.inf
     capped[:, 3, 2] = scores_GBP.amax((1, 2))
     torch.testing.assert_close(Sinkhorn.create()(infinite), Sinkhorn.create()(capped), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 200])
+def test_images_are_exact_at_any_count_and_prototypes_in_the_end(scores_GBP: Tensor, iterations: int) -> None:
+    codes_GBP = Sinkhorn.create(iterations=iterations, epsilon=0.1)(scores_GBP)
+    torch.testing.assert_close(codes_GBP.sum(2), torch.ones(2, 12, dtype=torch.float64), rtol=1e-12, atol=0)
+    even = (codes_GBP.sum(1) - 12 / 5).abs().max().item() < 1e-4
+    assert even is (iterations == 200)
+
+
+def test_a_constant_for_each_prototype_changes_nothing(scores_GBP: Tensor) -> None:
+    """It is taken into the prototypes' own scale, from the first iteration on; with softmax it stays."""
+    shift_P = torch.tensor([0.3, -0.2, 0.5, 0.0, -0.4], dtype=torch.float64)
+    for iterations in (1, 3, 200):
+        solver = Sinkhorn.create(iterations=iterations)
+        torch.testing.assert_close(solver(scores_GBP + shift_P), solver(scores_GBP), rtol=1e-9, atol=1e-12)
+    softmax = Softmax.create()
+    assert (softmax(scores_GBP + shift_P) - softmax(scores_GBP)).abs().max() > 0.1
