@@ -22,6 +22,19 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, so that a power cut can't lose it; raises OSError."""
+    if not path.is_dir():
+        path.mkdir(exist_ok=True)
+        _flush(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what ``write_atomically`` left half written when its process was killed; nobody else may write there."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file atomically.
 
