@@ -29,12 +29,6 @@ def make_folder(path: Path) -> None:
         _flush(path.parent)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what ``write_atomically`` left half written when its process was killed; nobody else may write there."""
-    for temporary in folder.glob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
-
-
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file atomically.
 

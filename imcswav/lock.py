@@ -53,16 +53,22 @@ def _take(path: Path) -> None:
         if owner is not None and _works(owner):
             raise RunError(_refusal(path, owner))
         if owner:
-            warnings.warn(
-                f"The process {owner['pid']} that worked in {path.parent} is no more; going on.", stacklevel=4
-            )
+            warnings.warn(f"Process {owner['pid']}, which worked in {path.parent}, is gone: taken over.", stacklevel=5)
         path.unlink(missing_ok=True)
     raise RunError(f"Another process has just begun to work in {path.parent}; wait for it, or take another folder.")
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what ``write_atomically`` left half written in a folder when its process was killed."""
+    for temporary in folder.glob(".*.tmp"):
+        pid = temporary.name.split(".")[-2]
+        if not pid.isdecimal() or int(pid) == os.getpid() or not _alive(int(pid)):
+            temporary.unlink(missing_ok=True)
+
+
 def _create(path: Path, text: str) -> None:
     """Make the file with its content at once, so that a crash leaves no half a lock; FileExistsError if it is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
         try:

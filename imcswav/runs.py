@@ -18,7 +18,7 @@ from typing import Any
 
 from imcswav import lock
 from imcswav.errors import PluginError, RunError
-from imcswav.files import remove_leftovers, write_atomically
+from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
 from imcswav.recipe.flat import flat
@@ -118,8 +118,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep others out, and remove what a killed process left half written; raises RunError, see ``lock.locked``."""
         with lock.locked(self.path):
-            for folder in (self.checkpoints, self.model):
-                remove_leftovers(folder)
+            for folder in (self.path, self.checkpoints, self.model):
+                lock.remove_leftovers(folder)
             yield
 
     def require(self) -> None:

@@ -230,8 +230,8 @@ class Trainer:
         now = remembered(self.recipe)
         if changed := differing(state.get("recipe", now), now):  # a version before kept none
             raise RunError(
-                f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {changed}; put recipe.toml back as it "
-                f"was, or start a new run."
+                f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {changed}; put recipe.toml back "
+                f"as it was, or start a new run."
             )
         try:
             self.learner.load_state_dict(state["learner"])
