@@ -176,7 +176,8 @@ def at_each_event(folder, settings):
         Countdown(notes, last).install()
         run(settings, out)
 
-    preloaded(lambda: counted(None, whole))
+    preloaded(lambda: run(settings, folder / "first"))
+    assert ended(in_child(lambda: counted(None, whole))) == 0
     expected, events = outcome(whole), notes.read_text().split("\n")[:-1]
     for number, kind in enumerate(events, 1):
         out = folder / f"run-{number}"
