@@ -55,7 +55,8 @@ def run(
 
     ``warn`` is called with each warning; by default it becomes a Python warning.
 
-    Raises RecipeError with all problems at once, DataError, RunError; KeyboardInterrupt after saving.
+    Raises RecipeError with all problems at once, DataError, RunError; after saving, KeyboardInterrupt upon Ctrl-C and
+    SystemExit upon SIGTERM or SIGUSR1.
     """
     return complete(prepare(recipe, overrides, out, data, warn))
 
@@ -80,11 +81,15 @@ def prepare(
 
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
-    """Go on with an interrupted run from its newest checkpoint; a finished one is returned as it is."""
+    """Go on with an interrupted run from its newest checkpoint; a finished one is returned as it is.
+
+    Raises RunError when another process works in the folder, or when the run can't go on; DataError.
+    """
     folder = RunFolder.open(run)
     if folder.finished:
         return RunResult(folder.path, folder.summary())
-    return complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
+    with folder.locked():
+        return complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
 
 
 def load(run: str | Path, device: str = "auto") -> Model:
@@ -141,9 +146,11 @@ def _as_data(data: Any, recipe: Recipe) -> Data | None:
 def complete(trainer: Trainer) -> RunResult:
     """Train to the end and write what a finished run leaves; raises RunError where the folder can't be written."""
     try:
-        trainer.fit()
-        return RunResult(trainer.run.path, finish(trainer))
+        with trainer.run.locked():
+            trainer.fit()
+            return RunResult(trainer.run.path, finish(trainer))
     except OSError as error:
+        trainer.run.require()
         path, reason = trainer.run.path, error.strerror or error
         raise RunError(
             f"The run folder {path} can't be written any more ({reason}); make room or bring it back, then go on with: "

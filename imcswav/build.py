@@ -45,23 +45,20 @@ def build_run(
     problems += raise_errors(recipe.name, check_data(recipe, data))
     if data.streamed:  # resumed where memory suffices, the images would have another mean
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
-    torch.manual_seed(mix(recipe.seed, INIT))
-    settings = recipe.learner
-    assert isinstance(settings, Learner.Config)
-    settings = settings if recipe.init is None else settings.restored()
-    learner: Learner = settings.build(facts=data.facts, clusters=recipe.clusters)
-    origin = start_learner(recipe, learner, problems)
+    learner, origin = new_learner(recipe, data, problems)
     engine = build_engine(recipe, learner, device)
     trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out, origin))
     return trainer, [*problems, *note_skipped(trainer)]
 
 
 def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:
-    """The trainer of an interrupted run, at its newest checkpoint.
+    """The trainer of an interrupted run, at its newest checkpoint; at its first step where none was written yet.
 
-    Raises RunError when there is no checkpoint, or when it is of other images or another recipe; DataError.
+    Raises RunError when no checkpoint can be read, or when it is of other images or another recipe; DataError.
     """
-    state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a missing one is known at once
+    if not checkpoint.saved(run.checkpoints):
+        return _begin_again(run, device, data)
+    state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
@@ -73,6 +70,29 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     trainer.restore(state)
     run.note_environment(recipe)
     return trainer
+
+
+def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Trainer:
+    """The trainer of a run that was killed before its first checkpoint: all that it did is done again."""
+    recipe = run.recipe()
+    torch_device = pick_device(device or recipe.trainer.device)
+    prepare_torch(recipe)
+    data = training_data(recipe, data)
+    learner, origin = new_learner(recipe, data, [])
+    trainer = assemble(recipe, build_engine(recipe, learner, torch_device), data, run)
+    run.write_environment(recipe, origin)
+    note_skipped(trainer)
+    return trainer
+
+
+def new_learner(recipe: Recipe, data: Data, problems: list[Problem]) -> tuple[Learner, dict[str, Any]]:
+    """A learner with its first weights, and what ``environment.json`` says of their origin; see ``start_learner``."""
+    torch.manual_seed(mix(recipe.seed, INIT))
+    settings = recipe.learner
+    assert isinstance(settings, Learner.Config)
+    settings = settings if recipe.init is None else settings.restored()
+    learner: Learner = settings.build(facts=data.facts, clusters=recipe.clusters)
+    return learner, start_learner(recipe, learner, problems)
 
 
 def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> dict[str, Any]:

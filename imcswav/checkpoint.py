@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from imcswav.errors import RunError
-from imcswav.files import write_atomically
+from imcswav.files import make_folder, write_atomically
 
 KEPT = 2
 
@@ -99,7 +100,7 @@ def to_host(value: Any) -> Any:
 
 def save(folder: Path, state: dict[str, Any], step: int) -> Path:
     """Write ``state`` as ``step-<n>.pt`` into ``folder`` and drop all but the newest two."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)  # but not a run folder that was deleted under the run
     path = folder / f"step-{step:09d}.pt"
     try:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
@@ -116,7 +117,7 @@ def saved(folder: Path) -> list[Path]:
 
 
 def load_latest(folder: Path) -> dict[str, Any]:
-    """The newest checkpoint that can be read; raises RunError when there is none.
+    """The newest checkpoint that can be read, with a warning for every newer one; raises RunError when there is none.
 
     Only tensors and plain values are accepted (``weights_only``): nothing in a checkpoint is executed.
     """
@@ -128,6 +129,8 @@ def load_latest(folder: Path) -> dict[str, Any]:
         except Exception as error:  # a torn file may raise anything; the one before may be whole
             reasons.append(f"{path.name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             continue
+        if reasons:
+            warnings.warn(f"Damaged, so {path.name} is taken instead: {'; '.join(reasons)}", stacklevel=2)
         return state
     detail = f" ({'; '.join(reasons)})" if reasons else ""
     raise RunError(f"{folder} has no checkpoint that can be read{detail}; start the run anew.")

@@ -29,6 +29,13 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, so that a power cut can't lose it; raises OSError."""
+    if not path.is_dir():
+        path.mkdir(exist_ok=True)
+        _flush(path.parent)
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file atomically.
 

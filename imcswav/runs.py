@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -10,11 +11,12 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imcswav import lock
 from imcswav.errors import PluginError, RunError
 from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
@@ -57,8 +59,10 @@ class RunFolder:
             refuse_filled(path)
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            run.write_text("recipe.toml", dump_recipe(recipe))
-            run.write_json("environment.json", environment(recipe.seed) | dict(origin or {}))
+            with run.locked():
+                refuse_filled(path)  # somebody may have been faster
+                run.write_text("recipe.toml", dump_recipe(recipe))  # first: it makes the folder a run's
+                run.write_environment(recipe, origin)
         except OSError as error:
             raise RunError(
                 f"The run folder {path} can't be written: {error.strerror or error}; give another --out."
@@ -107,8 +111,21 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
-        return (self.path / "summary.json").is_file()
+        """Whether the run came to its end: the summary is there, and nobody works, or was killed, after writing it."""
+        return (self.path / "summary.json").is_file() and not (self.path / lock.FILE).exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others out, and remove what a killed process left half written; raises RunError, see ``lock.locked``."""
+        with lock.locked(self.path):
+            for folder in (self.path, self.checkpoints, self.model):
+                lock.remove_leftovers(folder)
+            yield
+
+    def require(self) -> None:
+        """Raise RunError when the folder was deleted or moved under the run."""
+        if not (self.path / "recipe.toml").is_file():
+            raise RunError(f"The run folder {self.path} was deleted or moved under the run; start a new one.")
 
     def recipe(self) -> Recipe:
         """The resolved recipe of the run."""
@@ -122,6 +139,10 @@ class RunFolder:
             message = f"{self.path} has no readable summary.json ({error}); is the run finished?"
             raise RunError(message) from error
         return loaded
+
+    def write_environment(self, recipe: Recipe, origin: Mapping[str, Any] | None = None) -> None:
+        """Write ``environment.json`` of a run that begins; raises OSError."""
+        self.write_json("environment.json", environment(recipe.seed) | dict(origin or {}))
 
     def note_environment(self, recipe: Recipe) -> None:
         """Add to ``environment.json`` what is another on going on; raises RunError, PluginError as ``create``."""
@@ -148,9 +169,16 @@ class RunFolder:
 
 
 def refuse_filled(path: Path) -> None:
-    """Raise RunError when something stands where a new folder is to be, but for an empty one."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """Raise RunError when something stands where a new folder is to be, but for an empty one.
+
+    What a run that was killed while it made the folder left there doesn't count.
+    """
+    if path.exists() and (not path.is_dir() or not all(_is_leftover(entry) for entry in path.iterdir())):
         raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name == lock.FILE or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def new_folder(name: str) -> Path:

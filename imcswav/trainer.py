@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from types import FrameType
 from typing import Any
 
 import torch
@@ -23,12 +20,16 @@ from imcswav.engine import Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
 from imcswav.recipe import Recipe
+from imcswav.resuming import differing, missing, remembered
 from imcswav.runs import RunFolder
 from imcswav.seeding import mix
 from imcswav.step import Progress
+from imcswav.stopping import Stopping
 
 DATA, EPOCH = 1, 4
 """Keys that keep the random streams of the data's order, and of what starts an epoch, apart from others."""
+NEEDED = ("learner", "optimizer", "generators", "data", "step", "epoch", "seconds", "cpu_seconds")
+"""What every checkpoint has; an earlier version's may lack the rest."""
 
 
 class Trainer:
@@ -55,7 +56,7 @@ class Trainer:
         self.epochs = math.ceil(self.steps / max(1, self.steps_per_epoch))
         self.step = self.epoch = 0
         self.seconds = self.cpu_seconds = 0.0
-        self.interrupted = False
+        self.stopping = Stopping()
         self.logged: dict[str, float] = {}
         self.stopped: str | None = None
         """Why the training ended before its last epoch, in a sentence."""
@@ -66,16 +67,17 @@ class Trainer:
     def fit(self) -> None:
         """Train to the end, or to that of the epoch in which ``stop`` was called.
 
-        Ctrl-C finishes the step, saves, and raises KeyboardInterrupt.
+        Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; SIGTERM and SIGUSR1 raise Terminated.
         """
         self.call("start")
         if self.data.note:
             self.call("note", self.data.note)
-        with self._finish_step_on_interrupt(), self.checkpoints:
+        with self.stopping.listening(), self.checkpoints:
             while not self.ended:
                 self._train_epoch()
                 self.epoch += 1
                 self.call("end_epoch")
+                self._stop_if_asked()  # in the last epoch too: what comes after it takes long
 
     @property
     def ended(self) -> bool:
@@ -106,9 +108,17 @@ class Trainer:
                 self.call("log", values)
             while self.engine.notes:
                 self.call("note", self.engine.notes.pop(0))
-            if self.interrupted:
-                self.call("interrupt")
-                raise KeyboardInterrupt
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.interrupted:
+            self.call("interrupt")
+            raise self.stopping.error()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked to stop after this step."""
+        return self.stopping.asked is not None
 
     def _start_epoch(self) -> None:
         epoch = Epoch(self._progress(), self.data.train.images, mix(self.recipe.seed, EPOCH, self.epoch))
@@ -178,24 +188,6 @@ class Trainer:
         self.seconds += time.perf_counter() - wall
         self.cpu_seconds += time.process_time() - cpu
 
-    @contextlib.contextmanager
-    def _finish_step_on_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C asks the loop to stop after this step; the second stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        before = signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback, in the recipe's order."""
         for callback in self.callbacks:
@@ -208,6 +200,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "generators": checkpoint.generators(self.device),
             "data": self.digest,
+            "recipe": remembered(self.recipe),
             "step": self.step,
             "epoch": self.epoch,
             "stopped": self.stopped,
@@ -224,10 +217,21 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises RunError when it is of another recipe or of other images."""
+        if lacking := missing(state, NEEDED):
+            raise RunError(
+                f"The checkpoint in {self.run.checkpoints} has no {lacking}: another version wrote it; go on with that "
+                f"version (environment.json names it), or start a new run."
+            )
         if state["data"] != self.digest:
             raise RunError(
                 f"The training images are not those that the run {self.run.path} began with (then {state['data']}, now "
                 f"{self.digest}); bring them back (data.placement as it was), or start a new run."
+            )
+        now = remembered(self.recipe)
+        if changed := differing(state.get("recipe", now), now):  # a version before kept none
+            raise RunError(
+                f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {changed}; put recipe.toml back "
+                f"as it was, or start a new run."
             )
         try:
             self.learner.load_state_dict(state["learner"])

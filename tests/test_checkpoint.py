@@ -38,7 +38,25 @@ def test_falls_back_when_the_newest_is_damaged(tmp_path, damage):
     if damage == "flipped":  # one bit of the weights
         data[data.index(torch.full((9,), 2.0).numpy().tobytes())] ^= 1
     newest.write_bytes({"torn": data[:-50], "empty": b"", "flipped": data, "nonsense": b"not a checkpoint"}[damage])
-    assert checkpoint.load_latest(tmp_path)["step"] == 1
+    with pytest.warns(UserWarning, match=r"Damaged, so step-000000001\.pt is taken instead: step-000000002\.pt: "):
+        assert checkpoint.load_latest(tmp_path)["step"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Damaged")
+def test_no_changed_byte_passes(tmp_path):
+    """Whichever byte is another: what is read is the whole new state or the whole old one."""
+    save(tmp_path, 1, 2)
+    newest = checkpoint.saved(tmp_path)[-1]
+    whole = newest.read_bytes()
+    fallen = 0
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        newest.write_bytes(changed)
+        state = checkpoint.load_latest(tmp_path)
+        fallen += state["step"] == 1
+        assert torch.equal(state["weights"], torch.full((1000,), float(state["step"]))), place
+    assert fallen > 0.5 * len(whole) / 7
 
 
 def test_none_that_can_be_read(tmp_path):

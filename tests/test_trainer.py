@@ -39,7 +39,8 @@ def assert_same(one, other):
 class StopAfter:
     """A callback that asks to stop, as Ctrl-C does, after so many steps."""
 
-    def __init__(self, trainer, steps):
+    def __init__(self, trainer, steps, number=signal.SIGINT):
+        self.number = number
         self.steps, self.inner = steps, trainer.learner.after_step
         trainer.learner.after_step = self
         self.trainer = trainer
@@ -47,7 +48,7 @@ class StopAfter:
     def __call__(self, progress):
         self.inner(progress)
         if progress.step + 1 == self.steps:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.number)
 
 
 @pytest.mark.parametrize(("stop", "copies"), [(7, 1), (9, 1), (9, 3)])  # an epoch's last step, the middle of one
@@ -64,6 +65,19 @@ def test_resumed_run_is_bit_identical(tiny, tmp_path, stop, copies):
     assert result.summary["steps"] == 21
     whole, stopped = ((tmp_path / run / "assignments.csv").read_text() for run in ("whole", "stopped"))
     assert whole == stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("stop", [2, 21])  # the run's last step: what follows can wait for another day
+def test_what_ends_a_job_saves_and_leaves_with_143(tiny, tmp_path, number, stop):
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "run")
+    StopAfter(trainer, stop, number)
+    with pytest.raises(SystemExit) as caught:
+        trainer.fit()
+    assert caught.value.code == 143
+    assert checkpoint.load_latest(trainer.run.checkpoints)["step"] == stop
+    if stop == 21:
+        assert imcswav.resume(tmp_path / "run").summary["steps"] == 21
 
 
 @pytest.mark.parametrize("again", [False, True])

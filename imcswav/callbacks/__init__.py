@@ -33,10 +33,10 @@ class Callback(Component, kind="callback"):
         """After the last step of an epoch; ``trainer.epoch`` counts the finished ones."""
 
     def interrupt(self, trainer: Trainer) -> None:
-        """Ctrl-C: the step under way is finished."""
+        """Ctrl-C, SIGTERM or SIGUSR1: the step under way is finished."""
 
     def finish(self, trainer: Trainer, assessment: Assessment) -> None:
         """The last epoch's network has assigned all images, and the run folder has everything that runs leave."""
 
     def close(self, trainer: Trainer) -> None:
-        """Last of all, also after an error or Ctrl-C."""
+        """Last of all, also after an error or Ctrl-C; the run folder is not locked any more."""

@@ -20,7 +20,7 @@ class Metrics(Callback, name="metrics"):
         path = trainer.run.path / "metrics.jsonl"
         if path.is_file():
             rows = _whole_rows(path.read_text(encoding="utf-8"))
-            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= trainer.step]
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= trainer.step and not _again(row, trainer)]
             trainer.run.write_text("metrics.jsonl", "".join(kept))
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
@@ -28,6 +28,11 @@ class Metrics(Callback, name="metrics"):
         row = {"step": trainer.step, "epoch": trainer.epoch, "seconds": round(trainer.seconds, 3), **values}
         with (trainer.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _again(row: dict[str, Any], trainer: Trainer) -> bool:
+    """Whether a run that was cut off after its last step will log the row once more: the scores of its summary."""
+    return trainer.ended and row["step"] == trainer.step and any(name.startswith("eval/") for name in row)
 
 
 def _whole_rows(text: str) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from imcswav import __version__
 from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
+from imcswav.stopping import Terminated, at_once
 
-DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, DEFECT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 STOPPED = "Stopped."
 
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
@@ -40,7 +41,7 @@ def _options(
     """Cluster images without labels: self-supervised training by recipe.
 
     Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced or an exported file that predicts
-    otherwise, 1 a defect of imcswav or of a plugin, 130 stopped by Ctrl-C.
+    otherwise, 1 a defect of imcswav or of a plugin, 130 stopped by Ctrl-C, 143 by SIGTERM or SIGUSR1.
     """
 
 
@@ -87,7 +88,9 @@ def main(arguments: list[str] | None = None) -> None:
     formatted = warnings.formatwarning
     warnings.formatwarning = _as_sentence
     try:
-        sys.exit(_run([word for word in given if word != "--debug"], debug))
+        with at_once():
+            code = _run([word for word in given if word != "--debug"], debug)
+        sys.exit(code)
     finally:
         warnings.formatwarning = formatted
 
@@ -107,6 +110,9 @@ def _run(arguments: list[str], debug: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print(STOPPED, file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print(STOPPED, file=sys.stderr)
+        return TERMINATED
     except ImcswavError as error:
         if debug:
             traceback.print_exc()

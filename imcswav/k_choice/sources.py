@@ -42,6 +42,8 @@ def _of_archive(path: Path) -> Array:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             features_NF: Array = arrays["features"]
+        if not isinstance(features_NF, np.ndarray):  # NumPy hands out the bytes of an entry that isn't one
+            raise TypeError("the entry is something else")
     except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} holds no array 'features' ({error}); write one with `imcswav features`.") from error
     return features_NF

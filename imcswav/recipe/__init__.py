@@ -16,7 +16,8 @@ from imcswav.component import Component, Settings
 from imcswav.part import Part, without_none
 from imcswav.recipe.seed_numbers import seed_numbers
 
-DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "checkpoint", "evaluate")
+DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "evaluate", "checkpoint")
+"""In this order: what is logged at a step is written before the checkpoint of that step."""
 DEFAULT_LEARNER = "multiview"
 DEFAULT_OPTIMIZER = {"name": "adam", "lr": 1e-3}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def finish(trainer: Trainer) -> dict[str, Any]:
     """Evaluate the last epoch's network and write everything; returns the summary."""
     recipe, run = trainer.recipe, trainer.run
+    run.require()  # files written from here on would make its folder anew
     with evaluation_model(trainer) as model:
         assessment = assess(model, trainer.data, recipe, fit_clusterer=True)
         model.save(run.model)
@@ -34,6 +35,7 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
     if recipe.evaluation.plots:
         plot(trainer, assessment.scored)
+    run.require()
     run.write_json("summary.json", summary)
     trainer.call("finish", assessment)
     return summary

@@ -36,6 +36,7 @@ from imcswav.runs import (
     same_but_for_place,
     within,
 )
+from imcswav.stopping import Terminated
 
 FILE = "seeds.json"
 DIFFERENCES = 3
@@ -208,7 +209,7 @@ class _Series:
                 forget()
                 self._write(SeedsResult(self.folder, done))
                 self.tell(f"Seed {seed}: {_line(done[seed])}")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             left = ", ".join(str(seed) for seed in seeds if seed not in done)
             self.tell(f"Seeds not finished: {left}; go on with: {self.go_on}")
             raise

@@ -1,10 +1,14 @@
+import time
 from types import SimpleNamespace
 
 import pytest
-from tiny import short_run
+import torch
+from tiny import blobs, short_run
 
+import imcswav
 from imcswav import checkpoint
 from imcswav.callbacks.checkpoint import Checkpoint
+from imcswav.data.array import ArrayData
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
@@ -16,6 +20,47 @@ def test_every_few_epochs_and_at_the_end(every, epochs):
         trainer.epoch, trainer.ended = epoch, epoch == 5
         callback.end_epoch(trainer)
     assert saved == epochs
+
+
+def test_every_few_minutes_with_a_log_line(monkeypatch):
+    now, saved = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    trainer = SimpleNamespace(save=lambda: saved.append(now[0]), ended=False, epoch=1)
+    callback = Checkpoint.create(every=2, every_minutes=1.5)
+    callback.start(trainer)
+    for now[0] in (150.0, 189.0, 190.0, 200.0, 281.0):
+        callback.log(trainer, {})
+    now[0], trainer.epoch = 300.0, 2
+    callback.end_epoch(trainer)
+    for now[0] in (389.0, 390.0):
+        callback.log(trainer, {})
+    assert saved == [190.0, 281.0, 300.0, 390.0]
+    now[0], trainer.ended = 900.0, True
+    callback.log(trainer, {})  # the summary's scores
+    assert saved[-1] == 390.0
+
+
+def test_without_minutes_no_clock_counts():
+    trainer = SimpleNamespace(save=None, ended=False)
+    callback = Checkpoint.create()
+    callback.start(trainer)
+    callback._saved = -1e9
+    callback.log(trainer, {})
+
+
+def test_a_run_goes_on_from_within_an_epoch(tiny, tmp_path):
+    """Saved by the clock at every log line, so the last two of three are within the last epoch."""
+    short_run(tiny, tmp_path / "whole", **{"trainer.epochs": 3})
+    short_run(tiny, tmp_path / "run", **{"trainer.epochs": 3, "callbacks.checkpoint.every_minutes": 1e-9})
+    (tmp_path / "run" / "summary.json").unlink()
+    folder = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in checkpoint.saved(folder)] == ["step-000000011.pt", "step-000000012.pt"]
+    (folder / "step-000000012.pt").unlink()
+    pixels, labels = blobs()
+    imcswav.resume(tmp_path / "run", data=ArrayData.of(pixels, labels=labels))
+    one, other = (checkpoint.load_latest(tmp_path / name / "checkpoints")["learner"] for name in ("whole", "run"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_at_once_on_interruption():

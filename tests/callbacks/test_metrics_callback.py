@@ -10,7 +10,7 @@ from imcswav.runs import RunFolder
 
 
 def trainer(folder, step):
-    return SimpleNamespace(run=RunFolder(folder), step=step, epoch=1, seconds=2.0004)
+    return SimpleNamespace(run=RunFolder(folder), ended=False, step=step, epoch=1, seconds=2.0004)
 
 
 def lines(folder):
