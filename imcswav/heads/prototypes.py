@@ -35,9 +35,7 @@ class Prototypes(Head, name="prototypes"):
             """Warnings when batch and queue can't fill the prototypes evenly, and when they hardly ever move."""
             problems = []
             if self.count > 2 * coded:
-                message = (
-                    f"{self.count} prototypes are more than {coded} views with codes can fill evenly."
-                )
+                message = f"{self.count} prototypes are more than {coded} views with codes can fill evenly."
                 remedy = "Fewer prototypes, a larger batch or a queue give sharper codes."
                 problems.append(Problem("count", message, remedy, self.count, severity="warning"))
             if steps is not None and self.freeze_steps > steps // 2:
