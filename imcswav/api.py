@@ -133,7 +133,8 @@ def with_data(overrides: Sequence[str] | Mapping[str, Any], data: Any) -> Sequen
     changes = {f"data.{key}": value for key, value in table.items()}
     if isinstance(overrides, Mapping):
         return {**overrides, **changes}
-    return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]  # JSON's values are TOML's
+    texts = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items())  # JSON's are TOML's
+    return [*overrides, *texts]
 
 
 def _as_data(data: Any, recipe: Recipe) -> Data | None:

@@ -52,6 +52,7 @@ def cluster(
     from imcswav import console
     from imcswav.clustering import Clustering
     from imcswav.clustering.folder import cluster as run
+    from imcswav.clustering.folder import refuse_inside
     from imcswav.clustering.shown import shown as parts
     from imcswav.clustering.sorted_files import sort_files
     from imcswav.progress import shown
@@ -60,6 +61,7 @@ def cluster(
 
     target = copy_to or link_to
     if target is not None:
+        refuse_inside(folder, target)
         refuse_filled(target)
     with shown():
         result = run(

@@ -70,10 +70,18 @@ class Clustering:
 
     @cached_property
     def second_N(self) -> Array:
-        """Number of the second most probable cluster, int64 (N,); −1 where there is but one cluster."""
+        """Number of the second most probable cluster, int64 (N,); −1 where there is but one cluster.
+
+        Of an image set by hand, the most probable one that isn't its own.
+        """
         if len(self.ids) < 2:
             return np.full(len(self), OUTLIER)
-        return np.asarray(self.ids, np.int64)[np.argsort(-self.probabilities_NK, axis=1, kind="stable")[:, 1]]
+        order_NK = np.argsort(-self.probabilities_NK, axis=1, kind="stable")
+        second_N: Array = np.asarray(self.ids, np.int64)[order_NK[:, 1]]
+        for image, cluster in self.given.items():
+            first = self.ids[order_NK[image, 0]]
+            second_N[image] = second_N[image] if first == cluster else first
+        return second_N
 
     @cached_property
     def centres_KF(self) -> Array:

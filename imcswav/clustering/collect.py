@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from imcswav.clustering import Clustering
-from imcswav.clustering.store import save
+from imcswav.clustering.store import load, save
 from imcswav.clustering.tables import write_tables
 from imcswav.clustering.thumbnails import make_thumbnails
 from imcswav.data import Data
@@ -31,6 +31,7 @@ def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[st
     clustering = gather(data, assessment, duplicates or {})
     save(clustering, run)
     make_thumbnails(clustering, run, images(assessment))
+    clustering = load(run)  # with the edits, where there are some already
     write_tables(clustering, run)
     write_report(clustering, run)
     return clustering

@@ -16,12 +16,13 @@ from imcswav.clusterers import Array
 from imcswav.clustering.plan import Plan, Quality, plan
 from imcswav.data import Data
 from imcswav.devices import pick_device
-from imcswav.errors import ImcswavError, Problem, WeightsError
+from imcswav.errors import ImcswavError, Problem, RunError, WeightsError
 from imcswav.learners import Learner
 from imcswav.model import Model
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
+from imcswav.runs import RunFolder, same_but_for_place
 
 Settings = Sequence[str] | Mapping[str, Any]
 Tell = Callable[[str], object]
@@ -53,6 +54,7 @@ def cluster(
 
     Raises DataError, RecipeError, RunError and ImcswavError as ``imcswav.run`` does.
     """
+    refuse_inside(Path(folder), Path("runs") if out is None else Path(out))
     target = pick_device(device)
     chosen = plan(
         Path(folder), quality=quality, backbone=None if backbone is None else str(backbone), scratch=from_scratch,
@@ -73,9 +75,26 @@ def cluster(
         if clusters is None:
             clusters, data = _choose(chosen, changes, settings, tell)
         overrides = _combined({**changes, "clusters": clusters}, settings)
+        if out is not None and _stopped(Path(out), chosen, overrides):
+            tell(f"Going on in {out}.")
+            return api.resume(out, data=data)
         return api.run(chosen.recipe, overrides, out=out, data=data, warn=warn)
     except WeightsError as error:
         raise WeightsError(_without_weights(chosen, error.source), error.source) from error
+
+
+def _stopped(out: Path, chosen: Plan, overrides: Settings) -> bool:
+    """Whether a folder holds the same run, begun and not finished."""
+    if not (out / "recipe.toml").is_file() or RunFolder(out).finished:
+        return False
+    asked = load_recipe(chosen.recipe, overrides).resolved()
+    return same_but_for_place(RunFolder(out).recipe(), asked.model_copy(update={"expected": None}))
+
+
+def refuse_inside(folder: Path, out: Path) -> None:
+    """Raise RunError for results that the next run would take for images."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise RunError(f"{out} lies in the folder of images, where results would be taken for images; give another.")
 
 
 def _without_weights(chosen: Plan, source: str) -> str:
@@ -133,7 +152,10 @@ def _combined(changes: Mapping[str, Any], settings: Settings) -> Settings:
     """The plan's changes with the caller's over them."""
     if isinstance(settings, Mapping):
         return {**changes, **settings}
-    return [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *settings]  # JSON's values are TOML's
+    return [
+        *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items()),
+        *settings,
+    ]  # JSON's values are TOML's
 
 
 def _name(folder: Path) -> str:

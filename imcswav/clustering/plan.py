@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def plan(
     paths = _images(folder)
     if scratch:
         return _from_scratch(data, paths, cuda)
+    if backbone is not None and re.match(r"[./~]", backbone) and not Path(backbone).exists():
+        raise RunError(f"There is no run folder {backbone}; give one, or the name of a timm model, as --backbone.")
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
         return _trained_on(data, run) if quality == "best" else of_run(data, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -51,19 +52,20 @@ def folder_name(clustering: Clustering, cluster: int) -> str:
 
 
 def _places(clustering: Clustering, target: Path) -> Iterator[tuple[Path, Path]]:
-    taken: set[Path] = set()
+    folders = {cluster: target / folder_name(clustering, cluster) for cluster in (*clustering.ids, OUTLIER)}
+    taken: set[tuple[int, str]] = set()  # some file systems take A.jpg and a.jpg for one
+    last: dict[tuple[int, str], int] = {}
     for image, cluster in enumerate(clustering.clusters_N.tolist()):
         source = Path(clustering.root, clustering.paths[image])
-        place = folder = target / folder_name(clustering, cluster)
-        place, number = folder / source.name, 1
-        while place in taken:
+        name, first = source.name, (cluster, source.name.casefold())
+        number = last.get(first, 1)
+        while (cluster, name.casefold()) in taken:
             number += 1
             ending = f" ({number}){source.suffix}"
-            place = (
-                folder / f"{_shortened(source.stem, LONGEST - len(ending.encode('utf-8', 'surrogateescape')))}{ending}"
-            )
-        taken.add(place)
-        yield source, place
+            name = _shortened(source.stem, LONGEST - len(os.fsencode(ending))) + ending
+        last[first] = number
+        taken.add((cluster, name.casefold()))
+        yield source, folders[cluster] / name
 
 
 def _shortened(text: str, most: int) -> str:

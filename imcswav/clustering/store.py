@@ -52,7 +52,10 @@ def load_unedited(run: Path) -> Clustering:
             duplicates={int(image): int(first) for image, first in table["duplicates"]}, **texts,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(f"{run} holds no readable clustering ({error}); make one with: imcswav report {run}") from error
+        raise RunError(
+            f"{run} holds no readable clustering ({error}); move {folder} away if it is there, and make one with: "
+            f"imcswav report {run}"
+        ) from error
 
 
 def load(run: Path) -> Clustering:

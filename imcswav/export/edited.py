@@ -70,7 +70,8 @@ class _Split(nn.Module):
         shares_NP = (unit_NF @ self.get_buffer("centres_PF").T / self.temperature).softmax(1)
         own_N1 = probabilities_NK[:, place : place + 1]
         others_NK = torch.cat([probabilities_NK[:, :place], probabilities_NK[:, place + 1 :]], 1)
-        rival_N1 = torch.clamp_min(others_NK.amax(1, keepdim=True), self.threshold)
+        rival_N1 = torch.zeros_like(own_N1) if others_NK.shape[1] == 0 else others_NK.amax(1, keepdim=True)
+        rival_N1 = rival_N1.clamp_min(self.threshold)
         ratio_N1 = rival_N1 / own_N1.clamp_min(torch.finfo(torch.float32).tiny)
         share_N1, nearest_N1 = shares_NP.max(1, keepdim=True)
         wanted_N1 = torch.where(ratio_N1 <= 1, torch.maximum(share_N1, (1 + ratio_N1) / 2), share_N1)

@@ -43,7 +43,7 @@ def push_run(run: str | Path, repo: str, public: bool = False, update: bool = Fa
         model.save(Path(place))
         api = HfApi()
         made = api.create_repo(repo, private=not public, exist_ok=True)
-        taken = {CARD, *FILES} & set(api.list_repo_files(made.repo_id))
+        taken = {CARD, EDITS, *FILES} & set(api.list_repo_files(made.repo_id))
         if taken and not update:
             raise RunError(
                 f"The repository {made.repo_id} has a {min(taken)} already, and nothing is overwritten; push to "
@@ -51,7 +51,10 @@ def push_run(run: str | Path, repo: str, public: bool = False, update: bool = Fa
             )
         if CARD not in taken:
             Path(place, CARD).write_text(card(model, folder, summary, made.repo_id), encoding="utf-8")
-        api.upload_folder(repo_id=made.repo_id, folder_path=place, commit_message="Model of imcswav")
+        stale = [EDITS] if model.edits is None else None  # of a model that was there before
+        api.upload_folder(
+            repo_id=made.repo_id, folder_path=place, commit_message="Model of imcswav", delete_patterns=stale
+        )
     return str(made)
 
 

@@ -14,7 +14,6 @@ from imcswav.clustering.thumbnails import load_thumbnails
 from imcswav.clustering.written import write_ours
 from imcswav.files import write_atomically
 from imcswav.report.build import Page, build_page
-from imcswav.report.files import read_json
 
 NAME = "report.html"
 BUDGET = 25.0
@@ -30,7 +29,10 @@ def write_report(clustering: Clustering, run: Path, out: Path | None = None, *, 
     A ``RUN/report.html`` that somebody changed is kept beside it: returns where, or None. Pictures give way to the
     budget; names and figures of at most 10,000 images don't. Raises OSError.
     """
-    edits = len(read_json(run / "model" / "edits.json").get("edits", []))
+    from imcswav.clustering.edits.kept import Kept  # edits write reports
+
+    kept = Kept.read(run / "model")
+    edits = 0 if kept is None else kept.state
     page = build_page(clustering, run, load_thumbnails(run), budget=_room(clustering, budget), edits=edits)
     text = render(page)
 

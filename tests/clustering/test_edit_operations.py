@@ -239,3 +239,23 @@ def test_what_is_no_edit_is_one_sentence(table):
 
 def test_numbers_for_people():
     assert numbers((0, 1, 2, 5, 7, 8)) == "0 to 2, 5, 7, 8"
+
+
+def test_a_refit_leaves_out_as_many_images_as_the_limit_did_before():
+    random = np.random.default_rng(2)
+    own = random.integers(0, 3, 300)
+    features = 3 * np.eye(3)[own] + random.normal(size=(300, 3))
+    sure = 0.98 * np.eye(3)[own] + 0.01
+    sure[:20] = [0.4, 0.35, 0.25]
+    now = clustering(sure / sure.sum(1, keepdims=True), features, threshold=0.6)
+    _, after = make(now, Refit())
+    assert (now.clusters_N == -1).sum() == 20
+    assert (after.clusters_N == -1).sum() == 20
+    _, without = make(clustering(sure / sure.sum(1, keepdims=True), features), Refit())
+    assert (without.clusters_N == -1).sum() == 0
+
+
+def test_the_second_cluster_of_an_image_set_by_hand_is_not_its_own():
+    now = clustering(FOUR, given={0: 1, 1: 1})
+    assert now.second_N.tolist() == [0, 2, 0, 2] or now.second_N.tolist()[:3] == [0, 2, 0]
+    assert now.second_N[0] == 0

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from clustering.made import photographs
 
 import imcswav
 from imcswav.clustering import Clustering
+from imcswav.clustering.edits import Merge, edit
 from imcswav.errors import ImcswavError, RunError, WeightsError
 from imcswav.metrics.acc import accuracy
 from imcswav.runs import RunFolder
@@ -136,3 +138,38 @@ def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
         imcswav.cluster(folder, from_scratch=True, device="cpu", out=tmp_path / "run")
     with pytest.raises(RunError, match="no run folder"):
         imcswav.cluster(folder, 2, backbone=folder, device="cpu", out=tmp_path / "run")
+
+
+def test_a_folder_with_any_name_and_results_outside_of_it(trained, tmp_path):
+    folder = tmp_path / "Urlaub 😀 \u0301"
+    photographs(folder)
+    done = imcswav.cluster(folder, 2, backbone=trained, device="cpu", out=tmp_path / "run")
+    assert len(rows(done.path / "labels.csv")) == 24
+    with pytest.raises(RunError, match="lies in the folder of images"):
+        imcswav.cluster(folder, 2, backbone=trained, device="cpu", out=folder / "run")
+    with pytest.raises(RunError, match=r"There is no run folder .*; give one"):
+        imcswav.cluster(folder, 2, backbone=tmp_path / "nowhere", device="cpu", out=tmp_path / "other")
+
+
+def test_the_same_call_goes_on_where_it_was_stopped(photos, trained, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imcswav.api.finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            imcswav.cluster(photos[0], 2, backbone=trained, device="cpu", out=out)
+    with pytest.raises(RunError, match="nothing is overwritten"):
+        imcswav.cluster(photos[0], 3, backbone=trained, device="cpu", out=out)
+    done = imcswav.cluster(photos[0], 2, backbone=trained, device="cpu", out=out)
+    assert len(rows(done.path / "labels.csv")) == 24
+
+
+def test_a_report_made_later_keeps_the_edits(photos, trained, tmp_path, capsys):
+    done = imcswav.cluster(photos[0], 3, backbone=trained, device="cpu", out=tmp_path / "run")
+    edit(done.path, Merge(clusters=(0, 1)))
+    shutil.rmtree(done.path / "clustering")
+    assert call(capsys, "report", done.path)[0] == 0
+    assert {row["cluster"] for row in rows(done.path / "clusters.csv")} == {"0", "2"}

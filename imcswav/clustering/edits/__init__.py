@@ -50,7 +50,8 @@ def edit(run: str | Path, *edits: Edit) -> Edited:
     clustering.
     """
     path = Path(run)
-    clustering, kept = _opened(path)
+    clustering, opened = _opened(path)
+    kept = opened
     now = kept.applied(clustering)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     recorded = []
@@ -59,7 +60,7 @@ def edit(run: str | Path, *edits: Edit) -> Edited:
         before, now = now, ready.applied(now)
         recorded.append(ready.model_copy(update={"when": when, "said": ready.told(before, now)}))
         kept = replace(kept, edits=(*kept.edits, recorded[-1]))
-    return _recorded(path, kept, recorded)
+    return _recorded(path, opened, kept, recorded)
 
 
 def undo(run: str | Path, count: int = 1) -> Edited:
@@ -68,18 +69,19 @@ def undo(run: str | Path, count: int = 1) -> Edited:
     Raises RunError where there are fewer than ``count`` edits.
     """
     path = Path(run)
-    _, kept = _opened(path)
+    _, opened = _opened(path)
+    kept = opened
     if not 1 <= count <= len(kept.edits):
         there = {0: "no edits", 1: "1 edit"}.get(len(kept.edits), f"{len(kept.edits)} edits")
         raise RunError(f"{path} has {there}, so {count} can't be taken back; see: imcswav edit {path} list")
     back = kept.edits[-count:]
     kept = replace(kept, edits=kept.edits[:-count], undone=(*kept.undone, *back))
-    return _recorded(path, kept, back[::-1])
+    return _recorded(path, opened, kept, back[::-1])
 
 
 def apply_file(run: str | Path, file: str | Path) -> Edited:
     """Make all edits of the page's file, or none; raises RunError as ``edit`` and ``read_page`` do."""
-    return edit(run, *read_page(Path(file), len(history(run))))
+    return edit(run, *read_page(Path(file), _opened(Path(run))[1].state))
 
 
 def history(run: str | Path) -> Sequence[Edit]:
@@ -96,7 +98,9 @@ def _opened(run: Path) -> tuple[Clustering, Kept]:
     return clustering, kept
 
 
-def _recorded(run: Path, kept: Kept, edits: Sequence[Edit]) -> Edited:
+def _recorded(run: Path, opened: Kept, kept: Kept, edits: Sequence[Edit]) -> Edited:
+    if (Kept.read(run / "model") or Kept(opened.ids)).state != opened.state:
+        raise RunError(f"Somebody else edited {run} at the same moment; nothing changed: look, and do it again.")
     try:
         kept.write(run / "model")
     except OSError as error:

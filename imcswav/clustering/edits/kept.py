@@ -39,6 +39,11 @@ class Kept:
     """Edits that were taken back."""
 
     @property
+    def state(self) -> int:
+        """A number that every edit and every undoing makes larger: by it a page knows what it was made of."""
+        return len(self.edits) + 2 * len(self.undone)
+
+    @property
     def free(self) -> int:
         """The first number above all that clusters have or had."""
         parts = [part for edit in self.edits if isinstance(edit, Split) for part in edit.parts or ()]
@@ -97,6 +102,8 @@ class Kept:
             if table["format"] != FORMAT:
                 raise RunError(f"{path} is of format {table['format']}, this imcswav reads {FORMAT}; upgrade it.")
             edits, undone = (EDITS.validate_python(table[name]) for name in ("edits", "undone"))
+            if any(edit.unlearnt for edit in edits):
+                raise ValueError("an edit lacks what it learnt")
             return cls(tuple(table["ids"]), edits, undone)
         except ValidationError as error:
             raise RunError(

@@ -23,6 +23,11 @@ class Edit(BaseModel):
     said: str = ""
     """What it changed, a sentence or two; "" before it is recorded."""
 
+    @property
+    def unlearnt(self) -> bool:
+        """Whether it lacks what ``prepared`` adds."""
+        return False
+
     def prepared(self, now: Clustering, free: int) -> Self:
         """The same with all that ``applied`` needs, learnt from ``now``; new clusters are numbered from ``free``.
 

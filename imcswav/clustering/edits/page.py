@@ -15,7 +15,7 @@ KEYS = {"format", "base", "edits"}
 
 
 def read_page(path: Path, base: int) -> Sequence[Edit]:
-    """Its edits; raises RunError for a file that is none such or of a page not made after just ``base`` edits.
+    """Its edits; raises RunError for a file that is none such or of a page of another state than ``base``.
 
     ``{"format": 1, "base": 0, "edits": [{"op": "merge", "clusters": [3, 7]}, …]}``
     """
@@ -31,7 +31,7 @@ def read_page(path: Path, base: int) -> Sequence[Edit]:
         raise RunError(f"{path} is of format {table['format']!r}, this imcswav reads {FORMAT}; upgrade it.")
     if table["base"] != base or isinstance(table["base"], bool):
         raise RunError(
-            f"{path} was made on a page after {table['base']!r} edits, and there are {base} now; open the run's "
+            f"{path} was made on a page of another state ({table['base']!r}, and now it is {base}); open the run's "
             f"report.html as it is now and mark them again."
         )
     edits = parsed(table["edits"], f"An edit of {path}")

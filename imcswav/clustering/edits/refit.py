@@ -27,7 +27,8 @@ class Refit(Edit):
     The probabilities are its own from here on. Features are centred and scaled to a mean square length of 1 for the
     fit, whose penalty is scikit-learn's default (C = 1): weak enough to keep clusters, strong enough that single wrong
     labels don't make their own exceptions. Images set by hand count ten times and stay where they were set. A
-    cluster without images gets none.
+    cluster without images gets none. A limit of outliers becomes the one that leaves out as many images as before: the
+    head's probabilities are on another scale.
     """
 
     op: Literal["refit"] = "refit"
@@ -37,8 +38,15 @@ class Refit(Edit):
     """(J, F), for unit features."""
     bias: tuple[float, ...] | None = None
     """(J,)"""
+    below: float = 0.0
+    """The new limit of outliers, learnt: it leaves as many images out as the one before did."""
     fitted: int | None = None
     """Number of images."""
+
+    @property
+    def unlearnt(self) -> bool:
+        """Whether it was never prepared."""
+        return self.weights is None
 
     def prepared(self, now: Clustering, free: int) -> Self:
         """Fit the head; raises RunError where fewer than two clusters have images."""
@@ -56,7 +64,12 @@ class Refit(Edit):
             "bias": rounded(bias_J),
             "fitted": len(rows_M),
         }
-        return self.model_copy(update=changes)
+        ready = self.model_copy(update=changes)
+        left_out = int((now.confidence_N < now.threshold).sum())
+        if not left_out:
+            return ready
+        confidence_N = np.sort(ready.applied(now).confidence_N)
+        return ready.model_copy(update={"below": float(confidence_N[min(left_out, len(now) - 1)])})
 
     def applied(self, now: Clustering) -> Clustering:
         """Other probabilities, the same clusters."""
@@ -64,7 +77,7 @@ class Refit(Edit):
         logits_NJ = products(now, self.weights) + np.asarray(self.bias, np.float32)
         probabilities_NK = np.zeros((len(logits_NJ), len(now.ids)), np.float32)
         probabilities_NK[:, [column(now, cluster) for cluster in self.clusters]] = softmax(logits_NJ)
-        return replace(now, probabilities_NK=probabilities_NK)
+        return replace(now, probabilities_NK=probabilities_NK, threshold=self.below)
 
     def told(self, before: Clustering, after: Clustering) -> str:
         """How many images changed cluster, and from where to where."""

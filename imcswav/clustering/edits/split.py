@@ -39,6 +39,11 @@ class Split(Edit):
     """(parts, F), of length 1."""
     temperature: Annotated[float | None, Field(gt=0)] = None
 
+    @property
+    def unlearnt(self) -> bool:
+        """Whether it was never prepared."""
+        return self.centres is None
+
     def prepared(self, now: Clustering, free: int) -> Self:
         """Learn the centres; raises RunError for a cluster with fewer images than parts, or images too alike."""
         column(now, self.cluster)
