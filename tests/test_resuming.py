@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 
 import pytest
@@ -19,6 +18,7 @@ from imcswav.resuming import differing, remembered
 from imcswav.runs import RunFolder
 from imcswav.trainer import NEEDED
 
+resource = pytest.importorskip("resource")
 DATA = ArrayData.of(blobs()[0])
 CALM = {"heads.prototypes.freeze_steps": 0, "evaluation.plots": False}
 
