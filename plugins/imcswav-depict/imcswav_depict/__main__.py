@@ -62,7 +62,9 @@ def measured(run: RunFolder) -> Row:
 def main(
     recipe: Annotated[str, typer.Argument(help="A recipe with the learner depict.")],
     seeds: Annotated[str, typer.Option(help="As 0-4, or 0,2.")] = "0-4",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Change of the recipe, as trainer.epochs=300.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change of the recipe, as trainer.epochs=300.")
+    ] = None,
 ) -> None:
     """Train seeds of a recipe and print ACC before and after the second stage, per cent."""
     try:

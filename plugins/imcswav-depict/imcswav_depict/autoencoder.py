@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from torch import Tensor, nn
 
@@ -71,4 +72,5 @@ def dropout(rates: Sequence[float], seed: int | Tensor, index_B: Tensor) -> Nois
 
 def layer_errors(targets: Sequence[Tensor], drawn: Sequence[Tensor]) -> list[Tensor]:
     """Mean squared error of each layer, an image each (B,), in float32 at least."""
-    return [(a.float() - b.float()).square().flatten(1).mean(1) for a, b in zip(targets, drawn, strict=True)]
+    pairs = [(a.to(torch.promote_types(a.dtype, torch.float32)), b) for a, b in zip(targets, drawn, strict=True)]
+    return [(a - b).square().flatten(1).mean(1) for a, b in pairs]

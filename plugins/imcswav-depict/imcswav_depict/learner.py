@@ -100,7 +100,7 @@ class Depict(Learner, name="depict"):
 
     def forward(self, batch: Batch, progress: Progress, seed: int | Tensor) -> dict[str, Tensor]:
         """The loss, and its two parts before weighting."""
-        config, x_BCHW = self.config, _scaled(batch.images)
+        config, x_BCHW = self.config, self._scaled(batch.images)
         clean, _ = self.autoencoder.encode(x_BCHW)
         _, code_BF = self.autoencoder.encode(x_BCHW, dropout(config.dropout, seed, batch.index))
         error_B = self._error(clean, self.autoencoder.drawn(code_BF))
@@ -147,7 +147,7 @@ class Depict(Learner, name="depict"):
         held = stages.held.nonzero().flatten().split(CHUNK)
         errors = []
         for rows in held:
-            clean, code_BF = self.autoencoder.encode(_scaled(epoch.images[rows]))
+            clean, code_BF = self.autoencoder.encode(self._scaled(epoch.images[rows]))
             errors.append(self._error(clean, self.autoencoder.drawn(code_BF)))
         return stages.wait(torch.cat(errors).mean()) >= config.patience
 
@@ -167,7 +167,10 @@ class Depict(Learner, name="depict"):
         self.head.bias.copy_(-means_KF.square().sum(1) / spread)
 
     def _codes(self, images_NCHW: Images) -> Tensor:
-        return torch.cat([self.autoencoder(_scaled(x)).float() for x in images_NCHW.split(CHUNK)])
+        return torch.cat([self.autoencoder(self._scaled(x)).float() for x in images_NCHW.split(CHUNK)])
+
+    def _scaled(self, images_NCHW: Tensor) -> Tensor:
+        return images_NCHW.to(self.head.weight.dtype) / 127.5 - 1
 
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """From [0, 1] to [−1, 1], the range of the decoder's tanh."""
@@ -179,12 +182,8 @@ class Depict(Learner, name="depict"):
 
     def embed(self, images_NCHW: Tensor, views: int = 1) -> Embedding:
         """Codes and probabilities of the clean path; ``views`` changes nothing."""
-        code_NF = self.autoencoder(_scaled(images_NCHW)).float()
+        code_NF = self.autoencoder(self._scaled(images_NCHW)).float()
         return Embedding(code_NF, self.head(code_NF).float().softmax(-1))
-
-
-def _scaled(images_NCHW: Tensor) -> Tensor:
-    return images_NCHW.float() / 127.5 - 1
 
 
 def _mean(error_B: Tensor, counts_B: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ def test_it_keeps_the_contract_and_recipes_find_it():
     assert registry().get("solver", "sharpen") is Sharpen
 
 
-@pytest.mark.parametrize("settings", [PAPER, PROGRAM, {"power": 1.5, "frequency": 0.0}, {**PROGRAM, "temperature": 0.3}])
+@pytest.mark.parametrize(
+    "settings", [PAPER, PROGRAM, {"power": 1.5, "frequency": 0.0}, {**PROGRAM, "temperature": 0.3}]
+)
 def test_against_loops(settings):
     logits = np.random.default_rng(0).normal(size=(20, 4)) * 3
     found = solve(logits, **settings)
@@ -66,7 +68,9 @@ def used(frequency, seed):
     random = np.random.default_rng(seed)
     x = torch.from_numpy(np.concatenate([random.normal(1, 1, (180, 1)), random.normal(-1, 1, (20, 1))]))
     x = torch.cat([x, torch.ones(200, 1, dtype=torch.float64)], 1)
-    weight = torch.tensor([[0.3, 0.5], [-0.3, -0.5]], dtype=torch.float64)  # cluster 1 is the smaller one from the start
+    weight = torch.tensor(
+        [[0.3, 0.5], [-0.3, -0.5]], dtype=torch.float64
+    )  # cluster 1 is the smaller one from the start
     solver = Sharpen.create(power=2.0, frequency=frequency)
     for _ in range(60):
         target = solver((x @ weight.T).unsqueeze(0))[0]
