@@ -1,4 +1,4 @@
-"""DEPICT (Dizaji, Herandi, Deng, Cai & Huang, ICCV 2017, arXiv 1704.06327): the learner ``depict``, the solver ``sharpen``.
+"""DEPICT (Dizaji, Herandi, Deng, Cai & Huang, ICCV 2017, arXiv 1704.06327): learner ``depict``, solver ``sharpen``.
 
 ``python -m imcswav_depict RECIPE`` trains several seeds and compares them with their own initialisation.
 """

@@ -51,7 +51,7 @@ def measured(run: RunFolder) -> Row:
     labels = data.train.labels
     if labels is None or (labels < 0).any() or data.test is not None or recipe.clusterer is not None:
         raise RunError(
-            f"The run {run.path} can't be compared with its initialisation: that needs labels of all training images, no "
+            f"The run {run.path} can't be compared with its initialisation: that needs labels of all images, no "
             f'test split (evaluation.train_on = "train+test" joins them), and no clusterer.'
         )
     initial_N, began = initial_clusters(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
@@ -30,7 +31,7 @@ class Autoencoder(nn.Module):
         for _ in channels:
             sides.append((sides[-1] + 2 * padding - kernel) // 2 + 1)
         self.sides, self.shape = sides, (widths[-1], sides[-1], sides[-1])
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, kernel, stride=2, padding=padding) for a, b in pairs)
         self.code = nn.Linear(math.prod(self.shape), features)
         self.decode = nn.Linear(features, math.prod(self.shape))
@@ -58,7 +59,7 @@ class Autoencoder(nn.Module):
 
 
 def dropout(rates: Sequence[float], seed: int | Tensor, index_B: Tensor) -> Noise:
-    """Dropout with a rate a layer; the draws hang on the step's seed and the image's place among all, on nothing else."""
+    """Dropout with a rate a layer; the draws hang on the step's seed and the image's place among all alone."""
 
     def noise(x: Tensor, layer: int) -> Tensor:
         if not rates[layer]:

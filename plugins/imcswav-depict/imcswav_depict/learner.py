@@ -25,12 +25,12 @@ KMEANS = {"name": "kmeans", "n_init": 20, "normalize": False}
 
 
 class Depict(Learner, name="depict"):
-    """Joint convolutional autoencoder embedding and relative entropy minimisation (Dizaji et al. 2017, arXiv 1704.06327).
+    """Convolutional autoencoder and relative entropy minimised jointly (Dizaji et al. 2017, arXiv 1704.06327).
 
     Two paths share the weights: a noisy one with dropout, which is decoded and clustered, and a clean one, whose layers
     are what the decoder has to give back and whose predictions make the targets. The loss is
-    Σ_l w_l |z_l − ẑ_l|² / |z_l| − Σ_k q_k log p_k, means over images, with w = 1 for the image and ``hidden_weight`` for
-    hidden layers; as in the authors' program the gradient goes into the clean layers too.
+    Σ_l w_l |z_l − ẑ_l|² / |z_l| − Σ_k q_k log p_k, means over images, with w = 1 for the image and ``hidden_weight``
+    for hidden layers; as in the authors' program the gradient goes into the clean layers too.
 
     Stages: ``pretrain_epochs`` of reconstruction alone; then ``initial`` clusters the codes of all images, the softmax
     is set to tell these clusters apart, and they are its targets for ``warm_epochs``; then ``solver`` makes new targets

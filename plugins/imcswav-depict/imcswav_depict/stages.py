@@ -1,4 +1,4 @@
-"""Which stage a training is in, and what lasts over its epochs; all of it in buffers, so that resuming changes nothing."""
+"""Which stage a training is in, and what lasts over its epochs: in buffers, so that resuming changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Stages(TrainingState):
 
     ``targets`` (N, K) are what the predictions of each image should be, ``initial`` (N,) the clusters that the second
     stage began with, ``began`` its first epoch. ``held`` (N,) marks the images that the pre-training leaves out;
-    ``best`` is the least error on them so far, ``waited`` the epochs since. Checkpoints have them, exported models don't.
+    ``best`` is the least error on them so far, ``waited`` the epochs since. Checkpoints have them,
+    exported models don't.
     """
 
     targets: Tensor

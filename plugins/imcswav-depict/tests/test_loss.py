@@ -1,7 +1,6 @@
 """The autoencoder and the loss against plain loops; each wrong path or weight would give another number."""
 
 import depict_loops as reference
-import numpy as np
 import pytest
 import torch
 from imcswav_depict import Depict

@@ -39,7 +39,7 @@ def test_the_default_is_the_papers():
 
 
 def test_two_images_by_hand():
-    """p = (.8 .2), (.4 .6), so f = (1.2, .8): q of the program is .64/1.2 : .04/.8 = 32 : 3, and .16/1.2 : .36/.8 = 8 : 27."""
+    """p = (.8 .2), (.4 .6), so f = (1.2, .8); the program's q is .64/1.2 : .04/.8 = 32 : 3, and .16/1.2 : .36/.8."""
     logits = np.log([[0.8, 0.2], [0.4, 0.6]])
     np.testing.assert_allclose(solve(logits, **PROGRAM), [[32 / 35, 3 / 35], [8 / 35, 27 / 35]])
     root = np.sqrt(1.2 / 0.8)
@@ -64,7 +64,7 @@ def test_a_cluster_ten_times_as_large_is_held_back(settings):
 
 
 def used(frequency, seed):
-    """Clusters used at the end, by two groups of 90 and 10 % that start as nearly one: a softmax in turns with targets."""
+    """Clusters used at the end, by two groups of 90 and 10 %: a softmax in turns with its targets."""
     random = np.random.default_rng(seed)
     x = torch.from_numpy(np.concatenate([random.normal(1, 1, (180, 1)), random.normal(-1, 1, (20, 1))]))
     x = torch.cat([x, torch.ones(200, 1, dtype=torch.float64)], 1)
