@@ -17,7 +17,8 @@ from imcswav.part import Part
 from imcswav.solvers import Solver
 from imcswav.step import Progress
 from imcswav_depict.autoencoder import Autoencoder, dropout, layer_errors
-from imcswav_depict.stages import Stages
+from imcswav_depict.checks import problems
+from imcswav_depict.stages import Stages, nearest_mean
 
 CHUNK = 500
 """Images encoded at a time between epochs."""
@@ -72,21 +73,7 @@ class Depict(Learner, name="depict"):
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """Images too small or too few, and a training that ends before it clusters."""
-            problems, data = [], facts.data
-            if data is not None and data.size < 2 ** len(self.channels):
-                message = f"{len(self.channels)} convolutions leave nothing of {data.size} pixels."
-                problems.append(Problem("learner.channels", message, "Take fewer, or larger images."))
-            if data is not None and data.images is not None and facts.clusters > data.images:
-                message = f"{facts.clusters} clusters are more than the {data.images} training images."
-                problems.append(Problem("clusters", message, "Ask for fewer clusters.", facts.clusters))
-            per_epoch = 0 if data is None or data.images is None else data.images // facts.batch_size
-            if facts.steps is not None and per_epoch and facts.steps <= self.pretrain_epochs * per_epoch:
-                message = "the training may end before the pre-training does, so that nothing is clustered."
-                remedy = "Lower it, or raise trainer.epochs."
-                problems.append(
-                    Problem("learner.pretrain_epochs", message, remedy, self.pretrain_epochs, severity="warning")
-                )
-            return problems
+            return problems(self, facts)
 
     config: Config
 
@@ -152,19 +139,14 @@ class Depict(Learner, name="depict"):
         return stages.wait(torch.cat(errors).mean()) >= config.patience
 
     def _initialise(self, epoch: Epoch) -> None:
-        """Cluster all codes; the softmax then is that of −|z − c|² / s, so that it assigns to the nearest mean c.
-
-        s is the mean squared distance of a code to its own mean.
-        """
+        """Cluster all codes; the softmax then begins with these clusters."""
         codes_NF = self._codes(epoch.images)
         clusterer: Clusterer = self.config.initial.build(clusters=self.clusters, seed=epoch.seed)
         labels_N = torch.from_numpy(clusterer.fit(codes_NF.cpu().numpy())).to(codes_NF.device)
         self.stages.begin(epoch.progress.epoch, labels_N, self.clusters)
-        members_NK = self.stages.targets
-        means_KF = members_NK.T @ codes_NF / members_NK.sum(0).clamp_min(1).unsqueeze(1)
-        spread = (codes_NF - means_KF[labels_N]).square().sum(1).mean().clamp_min(1e-6)
-        self.head.weight.copy_(2 * means_KF / spread)
-        self.head.bias.copy_(-means_KF.square().sum(1) / spread)
+        weight_KF, bias_K = nearest_mean(codes_NF, self.stages.targets)
+        self.head.weight.copy_(weight_KF)
+        self.head.bias.copy_(bias_K)
 
     def _codes(self, images_NCHW: Images) -> Tensor:
         return torch.cat([self.autoencoder(self._scaled(x)).float() for x in images_NCHW.split(CHUNK)])

@@ -67,3 +67,13 @@ class Stages(TrainingState):
         self.initial = labels_N.to(self.began.device)
         self.targets = F.one_hot(self.initial, clusters).float()
         self.began.fill_(epoch)
+
+
+def nearest_mean(codes_NF: Tensor, members_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (K, F) and biases (K,) of a softmax that is that of −|z − c|² / s: it assigns to the nearest mean c.
+
+    ``members`` is 1 where an image belongs to a cluster; s is the mean squared distance of a code to its own mean.
+    """
+    means_KF = members_NK.T @ codes_NF / members_NK.sum(0).clamp_min(1).unsqueeze(1)
+    spread = (codes_NF - members_NK @ means_KF).square().sum(1).mean().clamp_min(1e-6)
+    return 2 * means_KF / spread, -means_KF.square().sum(1) / spread
