@@ -13,9 +13,9 @@ RECIPE = {
     "name": "small",
     "clusters": 3,
     "data": {"name": "digits", "size": 8},
-    "learner": {"name": "depict", "channels": [3, 4], "pretrain_epochs": 2, "warm_epochs": 1},
+    "learner": {"name": "depict", "channels": [3, 4], "pretrain_epochs": 2, "warm_epochs": 2},
     "optimizer": {"name": "adam", "lr": 1e-2},
-    "trainer": {"epochs": 5, "batch_size": 256, "device": "cpu", "threads": 1},
+    "trainer": {"epochs": 6, "batch_size": 256, "device": "cpu", "threads": 1},
     "callbacks": {"tensorboard": {"enabled": False}},
 }
 

@@ -52,7 +52,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "stop",
-    [STEPS + 3, 2 * STEPS, 2 * STEPS + 2, 3 * STEPS + 4, 4 * STEPS],
+    [STEPS + 3, 2 * STEPS, 2 * STEPS + 2, 4 * STEPS + 4, 5 * STEPS],
     ids=["pre-training", "its end", "warm", "first targets", "between epochs"],
 )
 def test_a_resumed_run_is_bit_identical(whole, tmp_path, stop):
