@@ -159,8 +159,9 @@ def hub(monkeypatch):
         def list_repo_files(self, repo):
             return [".gitattributes", *hub.files]
 
-        def upload_folder(self, *, repo_id, folder_path, commit_message):
+        def upload_folder(self, *, repo_id, folder_path, commit_message, delete_patterns):
             assert repo_id == "me/model"
+            hub.files = {name: text for name, text in hub.files.items() if name not in (delete_patterns or ())}
             hub.files |= {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Client)
@@ -222,3 +223,9 @@ def test_only_finished_runs_are_pushed(tmp_path, hub):
     with pytest.raises(RunError, match="no run folder"):
         push_run(tmp_path, "me/model")
     assert hub.made == []
+
+
+def test_edits_of_the_model_before_dont_stay(run, hub):
+    hub.files = {"config.json": b"{}", "weights.safetensors": b"old", "edits.json": b"old"}
+    push_run(run, "me/model", update=True)
+    assert "edits.json" not in hub.files
