@@ -226,6 +226,7 @@ def test_only_finished_runs_are_pushed(tmp_path, hub):
 
 
 def test_edits_of_the_model_before_dont_stay(run, hub):
+    (run / "model" / "edits.json").unlink(missing_ok=True)
     hub.files = {"config.json": b"{}", "weights.safetensors": b"old", "edits.json": b"old"}
     push_run(run, "me/model", update=True)
     assert "edits.json" not in hub.files
