@@ -16,6 +16,7 @@ from imcswav.clusterers._heads import Heads
 from imcswav.clusterers._neighbors import nearest, smoothed
 from imcswav.clusterers._spherical import spherical_kmeans
 from imcswav.losses.wpmi import WPMI
+from imcswav.progress import stage
 from imcswav.seeding import mix
 from imcswav.step import Output, Step
 
@@ -152,17 +153,15 @@ class Training:
         features = [self.x_NF]
         for _ in range(min(config.smoothing, config.heads - 1)):
             features.append(smoothed(features[-1], near_NJ))
-        found = [
-            spherical_kmeans(
-                features[head % len(features)],
-                self.clusters,
-                seed=mix(self.seed, 1, head),
-                starts=STARTS,
-                iterations=ITERATIONS,
-                tolerance=TOLERANCE,
-            ).labels_N
-            for head in range(config.heads)
-        ]
+        found = []
+        with stage("Starts of the heads", total=config.heads) as advance:
+            for head in range(config.heads):
+                start = spherical_kmeans(
+                    features[head % len(features)], self.clusters, seed=mix(self.seed, 1, head), starts=STARTS,
+                    iterations=ITERATIONS, tolerance=TOLERANCE,
+                )  # fmt: skip
+                found.append(start.labels_N)
+                advance()
         return torch.stack(found, 1)
 
 

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from imcswav.progress import stage
+
 CHUNK = 2**24
 """Most numbers held at a time: 64 MiB in float32."""
 
@@ -21,12 +23,14 @@ def nearest(features_NF: Tensor, count: int) -> Tensor:
     squares_N = features_NF.square().sum(1)
     found_NJ = torch.empty(images, count, dtype=torch.int64, device=features_NF.device)
     size = max(1, CHUNK // images)
-    for start in range(0, images, size):
-        own = torch.arange(start, min(start + size, images), device=features_NF.device)
-        # the row's own square is the same for all its candidates
-        gaps_MN = torch.addmm(squares_N, features_NF[own], features_NF.T, alpha=-2)
-        gaps_MN.scatter_(1, own.unsqueeze(1), math.inf)
-        found_NJ[own] = gaps_MN.topk(count, largest=False).indices
+    with stage("Neighbours", total=images) as advance:
+        for start in range(0, images, size):
+            own = torch.arange(start, min(start + size, images), device=features_NF.device)
+            # the row's own square is the same for all its candidates
+            gaps_MN = torch.addmm(squares_N, features_NF[own], features_NF.T, alpha=-2)
+            gaps_MN.scatter_(1, own.unsqueeze(1), math.inf)
+            found_NJ[own] = gaps_MN.topk(count, largest=False).indices
+            advance(len(own))
     return found_NJ
 
 

@@ -14,7 +14,7 @@ from imcswav import api
 from imcswav.build import prepare_torch, start_learner
 from imcswav.clusterers import Array
 from imcswav.clustering.plan import Plan, Quality, plan
-from imcswav.data import Data
+from imcswav.data import Data, blind_subset
 from imcswav.devices import pick_device
 from imcswav.errors import ImcswavError, Problem, RunError, WeightsError
 from imcswav.learners import Learner
@@ -122,17 +122,22 @@ def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Settings, tell: 
 
 
 def folder_features(folder: Path, backbone: str | None = None, device: str = "auto") -> Array:
-    """Features (N, F) of a folder's images by a frozen network, kept in the cache; raises as ``cluster``."""
+    """Features (N, F) of a folder's images, or of 5,000 of them, by a frozen network; raises as ``cluster``."""
+    from imcswav.k_choice import SAMPLE
+
     chosen = plan(folder, backbone=backbone)
     try:
         recipe = load_recipe(chosen.recipe, {**chosen.changes, "clusters": 2, "trainer.device": device})
-        return frozen_features(recipe)[0]
+        return frozen_features(recipe, most=SAMPLE)[0]
     except WeightsError as error:
         raise WeightsError(_without_weights(chosen, error.source), error.source) from error
 
 
-def frozen_features(recipe: Recipe) -> tuple[Array, Data]:
-    """Features (N, F) of the training images by the network that a recipe starts from, and the data."""
+def frozen_features(recipe: Recipe, most: int | None = None) -> tuple[Array, Data]:
+    """Features (N, F) of the training images by the network that a recipe starts from, and the data.
+
+    ``most``: of so many images at most, drawn by their number.
+    """
     prepare_torch(recipe)
     data = training_data(recipe.resolved())
     settings = recipe.learner
@@ -145,7 +150,9 @@ def frozen_features(recipe: Recipe) -> tuple[Array, Data]:
         precision=recipe.trainer.precision,
     ).to(pick_device(recipe.trainer.device))  # fmt: skip
     with torch.no_grad():
-        return model.embed_kept(data.readable().train.images).features.cpu().numpy(), data
+        images = data.readable().train.images
+        chosen = images if most is None else images[torch.tensor(blind_subset(len(images), most))]
+        return model.embed_kept(chosen).features.cpu().numpy(), data
 
 
 def _combined(changes: Mapping[str, Any], settings: Settings) -> Settings:
