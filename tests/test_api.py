@@ -197,7 +197,7 @@ def test_a_folder_deleted_under_a_run_is_one_sentence(tiny, tmp_path, monkeypatc
             shutil.rmtree(tmp_path / "run")
 
     monkeypatch.setattr(MultiView, "after_step", remove)
-    with pytest.raises(RunError, match="can't be written any more"):
+    with pytest.raises(RunError, match="was deleted or moved under the run"):
         imcswav.run(tiny, out=tmp_path / "run")
 
 

@@ -11,6 +11,8 @@ import torch
 from browser import CHROMIUM, Browser
 
 from imcswav.clustering import Clustering
+from imcswav.clustering.edits import Rename
+from imcswav.clustering.edits.kept import Kept
 from imcswav.clustering.thumbnails import make_thumbnails
 from imcswav.report import write_report
 
@@ -43,8 +45,7 @@ def written(tmp_path_factory):
     row = {"step": 1, "loss": 2.0, "loss/<b>": 1.0}
     (run / "metrics.jsonl").write_text("\n".join(json.dumps(row | {"step": step}) for step in range(3)))
     (run / "quality.csv").write_text("image,finding,detail\n<script>alert(3)</script>,blank,<b>x</b>\n")
-    (run / "model").mkdir()
-    (run / "model" / "edits.json").write_text('{"edits": [{}, {}]}')
+    Kept(clustering.ids, [Rename(cluster=0, name="")], []).write(run / "model")
     write_report(clustering, run)
     return clustering, run
 
@@ -195,7 +196,7 @@ def test_edits_are_listed_undone_and_saved(page, downloads):
     page.click("#save")
     assert json.loads(downloaded(downloads, "edits.json")) == {
         "format": 1,
-        "base": 2,
+        "base": 1,
         "edits": [
             {"op": "rename", "cluster": 0, "name": 'red <b>"deer"</b>'},
             {"op": "merge", "clusters": [0, 4]},
