@@ -11,7 +11,6 @@ from torch.utils.data import Dataset
 
 import imcswav
 from imcswav.errors import DataError, RecipeError, RunError
-from imcswav.recipe.files import recipe_names
 
 
 class Pairs(Dataset):
@@ -183,7 +182,6 @@ def test_a_run_is_kept_where_it_is_wanted(tmp_path, fitted):
         kept.fit(PIXELS)
 
 
-@pytest.mark.skipif("folder_pretrained" not in recipe_names(), reason="there is no recipe for ready features")
 def test_a_finished_runs_backbone_is_taken_as_it_is(tmp_path):
     first = estimator(out=tmp_path / "run").fit(PIXELS)
     frozen = estimator(recipe=None, backbone=tmp_path / "run", n_clusters=5).fit(PIXELS)
