@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Clustering(Callback, name="clustering"):
-    """Writes ``quality.csv`` before training, and afterwards ``labels.csv``, ``clusters.csv`` and ``clustering/``.
+    """Writes ``quality.csv`` before training, and afterwards tables, ``report.html`` and ``clustering/``.
 
-    The commands report, edit and choose-k read the latter. `imcswav report RUN` makes it for a run without this
-    callback.
+    The tables are ``labels.csv`` and ``clusters.csv``; the commands report, edit and choose-k read the folder.
+    `imcswav report RUN` makes all but the first for a run without this callback.
     """
 
     class Config(Callback.Config):

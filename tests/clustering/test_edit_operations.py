@@ -257,5 +257,5 @@ def test_a_refit_leaves_out_as_many_images_as_the_limit_did_before():
 
 def test_the_second_cluster_of_an_image_set_by_hand_is_not_its_own():
     now = clustering(FOUR, given={0: 1, 1: 1})
-    assert now.second_N.tolist() == [0, 2, 0, 2] or now.second_N.tolist()[:3] == [0, 2, 0]
-    assert now.second_N[0] == 0
+    assert now.second_N[:3].tolist() == [0, 2, 0]  # the first's most probable one, which isn't its own any more
+    assert clustering(FOUR).second_N[:3].tolist() == [1, 2, 0]
