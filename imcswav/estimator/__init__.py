@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from imcswav.api import run
@@ -27,15 +27,6 @@ from imcswav.model import Model
 from imcswav.recipe.files import load_recipe
 from imcswav.results.signals import sample, silhouette
 from imcswav.runs import refuse_filled
-
-try:
-    from sklearn.utils.validation import validate_data
-except ImportError:  # scikit-learn 1.5 has it as a method
-
-    def validate_data(estimator: Any, X: Any, **options: Any) -> Any:
-        """As later versions have it."""
-        return estimator._validate_data(X, **options)
-
 
 class _Base(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """scikit-learn's part, which has no types."""
