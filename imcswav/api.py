@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from imcswav import distributed
 from imcswav.build import build_run, restore_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
@@ -69,13 +71,14 @@ def prepare(
     warn: Callable[[Problem], object] | None,
 ) -> Trainer:
     """Everything of ``run`` up to the first step: checks, data, the run folder."""
+    distributed.start()
     overrides = with_data(overrides, data)
     loaded = load_recipe(recipe, overrides)
     try:
         trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
     except RecipeError as error:
         raise RecipeError(error.source, placed(error.problems, recipe, overrides)) from error
-    for problem in placed(problems, recipe, overrides):
+    for problem in placed(problems, recipe, overrides) if distributed.is_main() else ():
         (warn or _warn)(problem)
     return trainer
 
@@ -85,10 +88,11 @@ def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunR
 
     Raises RunError when another process works in the folder, or when the run can't go on; DataError.
     """
+    distributed.start()
     folder = RunFolder.open(run)
-    if folder.finished:
+    if distributed.from_main(folder.finished):
         return RunResult(folder.path, folder.summary())
-    with folder.locked():
+    with _held(folder):
         return complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
 
 
@@ -147,7 +151,7 @@ def _as_data(data: Any, recipe: Recipe) -> Data | None:
 def complete(trainer: Trainer) -> RunResult:
     """Train to the end and write what a finished run leaves; raises RunError where the folder can't be written."""
     try:
-        with trainer.run.locked():
+        with _held(trainer.run):
             trainer.fit()
             return RunResult(trainer.run.path, finish(trainer))
     except OSError as error:
@@ -159,3 +163,8 @@ def complete(trainer: Trainer) -> RunResult:
         ) from error
     finally:
         trainer.call("close")
+
+
+def _held(run: RunFolder) -> contextlib.AbstractContextManager[None]:
+    """The folder's lock; of several processes that train together the main one holds it for all."""
+    return run.locked() if distributed.is_main() else contextlib.nullcontext()

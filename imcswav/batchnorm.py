@@ -2,7 +2,8 @@
 
 IMC-SwAV's released program passes every view through the network alone, so statistics are per view and the running
 ones get one update a view. Here all crops of a size pass together; a layer told that its batch holds
-``views`` views normalises each of them apart, which gives the six-pass result exactly.
+``views`` views normalises each of them apart, which gives the six-pass result exactly. Where processes share a batch,
+statistics are those of all its images.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from imcswav.constants import constant
 from imcswav.data import Images
+from imcswav.distributed import batch_size, world_size
+from imcswav.errors import ImcswavError
 from imcswav.view_norm import ViewNorm
 
 REESTIMATION_IMAGES = 10_000
@@ -37,14 +40,19 @@ class PerView:
     """Weights of the views' statistics in the running ones, after one update a view."""
     joint: bool
     """Whether the layer computes as torch's own does; a subclass of it may do more."""
+    pooled: bool = False
+    """Whether all views are normalised together, however many there are."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
         """As the layer's own, for each view apart; running statistics are updated in the order of views."""
         layer: Callable[[Tensor], Tensor] = super().forward  # type: ignore[misc]
+        if self.training and world_size() > 1:
+            shared: Tensor = _normalise_shared(self, x)
+            return shared
         if not self.training or (self.views == 1 and self.fold is None):
             return layer(x)
         if self.joint and x.numel() > self.views * x.shape[1]:
-            return _normalise_channels_last(self, x) if _channels_last(x) else _normalise(self, x)
+            return _normalise_apart(self, x) if _channels_last(x) else _normalise(self, x)
         parts = x.unflatten(0, (-1, self.views)).unbind(1)
         return torch.stack([layer(part) for part in parts], 1).flatten(0, 1)
 
@@ -72,17 +80,27 @@ def _normalise(layer: Any, x: Tensor) -> Tensor:
     return unwound
 
 
-def _normalise_channels_last(layer: Any, x: Tensor) -> Tensor:
-    """The same where views and channels aren't side by side in memory."""
+def _normalise_apart(layer: Any, x: Tensor) -> Tensor:
+    """The same where views and channels aren't side by side in memory, or where processes share the batch."""
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
     y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)
     if layer.track_running_stats:
-        count = x.numel() // mean_VC.numel()
+        count = batch_size(x.numel() // mean_VC.numel())
         _fold(layer, mean_VC, variance_VC * (count / (count - 1)))
     normalised: Tensor = y
     return normalised
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # collectives are left to torch.distributed
+def _normalise_shared(layer: Any, x: Tensor) -> Tensor:
+    """Over all processes, and then what timm's layers do beside normalising."""
+    y = _normalise_apart(layer, x)
+    if layer.joint:
+        return y
+    activated: Tensor = layer.act(layer.drop(y))
+    return activated
 
 
 @torch.no_grad()
@@ -93,6 +111,8 @@ def _fold(layer: Any, mean_VC: Tensor, variance_VC: Tensor) -> None:
     for running, values_VC in ((layer.running_mean, mean_VC), (layer.running_var, variance_VC)):
         if layer.momentum is None:  # the plain mean of all batches so far
             running.lerp_(values_VC.mean(0), views / layer.num_batches_tracked)
+        elif layer.fold is None:
+            running.lerp_(values_VC.mean(0), layer.momentum)
         else:
             running.addmv_(values_VC.mT, layer.fold, beta=(1 - layer.momentum) ** views)
 
@@ -110,6 +130,20 @@ def per_view(module: nn.Module) -> None:
             layer.__class__ = _per_view_class(cls)
 
 
+def share_statistics(module: nn.Module) -> None:
+    """Let every batch-norm layer count the images of all processes, in place; raises ImcswavError where one can't."""
+    own = [layer for layer in _layers(module) if not isinstance(layer, PerView)]
+    per_view(module)
+    for layer in own:
+        layer.pooled = True  # type: ignore[assignment]
+    for layer in _layers(module):
+        if not (layer.joint or (hasattr(layer, "act") and hasattr(layer, "drop"))):
+            raise ImcswavError(
+                f"The layer {type(layer).__bases__[-1].__name__} normalises batches in a way of its own that several "
+                f"processes can't share; take another backbone, or one process."
+            )
+
+
 def views_of(module: nn.Module) -> int:
     """How many views a batch of the module holds at present."""
     return next((layer.views for layer in module.modules() if isinstance(layer, PerView)), 1)
@@ -118,7 +152,7 @@ def views_of(module: nn.Module) -> int:
 @contextmanager
 def views_in_batch(module: nn.Module, count: int) -> Iterator[None]:
     """Within, the batches that ``module`` sees hold ``count`` views, image-major: all of the first image first."""
-    layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, PerView)]
+    layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, PerView) and not layer.pooled]
     before = [(layer.views, layer.fold) for layer in layers]
     for layer in layers:
         layer.views, layer.fold = count, None

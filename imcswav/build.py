@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from imcswav import checkpoint
+from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data
@@ -26,8 +26,8 @@ from imcswav.seeding import mix
 from imcswav.start import find_start
 from imcswav.trainer import Trainer
 
-INIT = 0
-"""Key of the random stream that initialises weights."""
+INIT, RANK = 0, 5
+"""Keys of the random streams that initialise weights, and that a process of several draws from for itself."""
 
 
 def build_run(
@@ -41,13 +41,16 @@ def build_run(
     recipe = recipe.resolved().model_copy(update={"expected": None})  # a claim about the file, not about this run
     device = pick_device(recipe.trainer.device)
     prepare_torch(recipe)
-    data = training_data(recipe, data)
+    data = _read(recipe, data)
     problems += raise_errors(recipe.name, check_data(recipe, data))
     if data.streamed:  # resumed where memory suffices, the images would have another mean
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     learner, origin = new_learner(recipe, data, problems)
     engine = build_engine(recipe, learner, device)
-    trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out, origin))
+    made = RunFolder.create(recipe, out, origin) if distributed.is_main() else None
+    run = distributed.from_main(made)
+    assert run is not None
+    trainer = assemble(recipe, engine, data, run)
     return trainer, [*problems, *note_skipped(trainer)]
 
 
@@ -62,13 +65,14 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
-    data = training_data(recipe, data)
+    data = _read(recipe, data)
     settings = recipe.learner
     assert isinstance(settings, Learner.Config)
     learner: Learner = settings.restored().build(facts=data.facts, clusters=recipe.clusters)
     trainer = assemble(recipe, build_engine(recipe, learner, torch_device), data, run)
     trainer.restore(state)
-    run.note_environment(recipe)
+    if distributed.is_main():
+        run.note_environment(recipe)
     return trainer
 
 
@@ -77,12 +81,19 @@ def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Train
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
-    data = training_data(recipe, data)
+    data = _read(recipe, data)
     learner, origin = new_learner(recipe, data, [])
     trainer = assemble(recipe, build_engine(recipe, learner, torch_device), data, run)
-    run.write_environment(recipe, origin)
+    if distributed.is_main():
+        run.write_environment(recipe, origin)
     note_skipped(trainer)
     return trainer
+
+
+def _read(recipe: Recipe, data: Data | None) -> Data:
+    """The training data; of several processes the main one reads them first, and leaves the others its cache."""
+    with distributed.main_first():
+        return training_data(recipe, data)
 
 
 def new_learner(recipe: Recipe, data: Data, problems: list[Problem]) -> tuple[Learner, dict[str, Any]]:
@@ -109,6 +120,8 @@ def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> 
 
 def assemble(recipe: Recipe, engine: Engine, data: Data, run: RunFolder) -> Trainer:
     """Put ready parts together on the device."""
+    if distributed.world_size() > 1:  # their weights are the same, their noise must not be
+        torch.manual_seed(mix(recipe.seed, RANK, distributed.rank()))
     callbacks: list[Callback] = [
         settings.build()
         for settings in recipe.callbacks.values()
@@ -150,7 +163,7 @@ def prepare_torch(recipe: Recipe) -> None:
 def note_skipped(trainer: Trainer) -> list[Problem]:
     """Write ``skipped.csv``, every unreadable file with the reason; returns a warning with their number."""
     skipped = trainer.data.skipped
-    if not skipped:
+    if not skipped or not distributed.is_main():
         return []
     path = trainer.run.path / "skipped.csv"
     write_csv(path, ("image", "reason"), skipped)

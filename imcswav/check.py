@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imcswav.data import NO_STREAM, NO_STREAM_REMEDY, Data, DataFacts
+from imcswav.distributed import world_size
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.learners import Learner, RecipeFacts
 from imcswav.protocol import ONE_SPLIT, ONE_SPLIT_REMEDY, training_facts
@@ -13,7 +14,7 @@ from imcswav.start import check_start
 
 def check_recipe(recipe: Recipe, facts: DataFacts | None = None) -> list[Problem]:
     """Every problem that the recipe's parts have with each other; ``facts`` of data handed over from Python."""
-    problems = _check_placement(recipe)
+    problems = _check_placement(recipe) + _check_processes(recipe)
     if facts is None:
         try:
             facts = recipe.data.facts()  # type: ignore[attr-defined]
@@ -50,6 +51,15 @@ def _check_placement(recipe: Recipe) -> list[Problem]:
     if settings.placement != "stream" or settings.can_stream:
         return []
     return [Problem("data.placement", NO_STREAM.format(name=settings.owner.name), NO_STREAM_REMEDY, "stream")]
+
+
+def _check_processes(recipe: Recipe) -> list[Problem]:
+    batch, processes = recipe.trainer.batch_size, world_size()
+    if batch % processes == 0:
+        return []
+    fitting = max(processes, batch - batch % processes)
+    message = f"a batch of {batch} can't be shared evenly by {processes} processes."
+    return [Problem("trainer.batch_size", message, f"Use {fitting}, or other processes.", batch)]
 
 
 def _check_protocol(recipe: Recipe, facts: DataFacts) -> list[Problem]:

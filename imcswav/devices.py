@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import torch
 
+from imcswav.distributed import own_gpu, world_size
 from imcswav.errors import ImcswavError
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA, then MPS, then the CPU; raises ImcswavError for a device that isn't there."""
+    """ "auto" is CUDA, then MPS, then the CPU; raises ImcswavError for a device that isn't there.
+
+    Of processes that train together each takes a GPU of its own.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if world_size() > 1 and name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{own_gpu()}"
+        torch.cuda.set_device(name)
+    if world_size() > 1 and torch.device(name).type not in ("cuda", "cpu"):
+        raise ImcswavError(f"Several processes can't share the device '{name}'; use --device cpu.")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from imcswav.batchnorm import share_statistics
 from imcswav.data import Batch
+from imcswav.distributed import world_size
 from imcswav.errors import ImcswavError
 from imcswav.learners import Learner
 from imcswav.phases import HiddenProgress, NotRecordableError
@@ -15,6 +20,7 @@ from imcswav.schedules import Schedule
 from imcswav.seeding import mix
 from imcswav.step import Progress
 
+ALONE = "several processes share each batch"
 STEP = 2
 """Key that keeps the random streams of the steps apart from others."""
 
@@ -43,16 +49,19 @@ class Engine:
         self.lr = 0.0
         self._seed_of_run = seed
         self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        self._network = learner if world_size() == 1 else _shared(learner)
         on_cuda = device.type == "cuda"
         self._seed = torch.zeros((), dtype=torch.int64, device=device)
         self._rates = [torch.zeros((), device=device) if on_cuda else None for _ in self._groups]
-        self._recorder = recorder or (Cuda(device) if on_cuda and settings.cuda_graph else None)
+        records = on_cuda and settings.cuda_graph and world_size() == 1
+        self._recorder = recorder or (Cuda(device) if records else None)
         self._recording: Recording | None = None
         self._compiled = compiles(settings.compile, device)
         self.learner.compile_parts(self._compiled)
         self._trusted = not self._compiled
         if settings.cuda_graph is True and self._recorder is None:
-            raise ImcswavError(f"trainer.cuda_graph needs a CUDA device and this is {device}; leave it at 'auto'.")
+            reason = f"needs a CUDA device and this is {device}" if not on_cuda else f"can't be had where {ALONE}"
+            raise ImcswavError(f"trainer.cuda_graph {reason}; leave it at 'auto'.")
 
     def step(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Train on a batch; scalars of the step, on the device, good until the next step."""
@@ -106,7 +115,7 @@ class Engine:
         learner, optimizer = self.learner, self.optimizer
         learner.before_step(progress)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            scalars = learner(batch, HiddenProgress() if hidden else progress, seed)
+            scalars = self._network(batch, HiddenProgress() if hidden else progress, seed)
         optimizer.zero_grad(set_to_none=True)
         scalars["loss"].backward()
         learner.before_update(progress)
@@ -127,6 +136,22 @@ class Engine:
         for group, own in zip(self.optimizer.param_groups, self._groups, strict=True):
             group.update(own)
         self._recording = None
+
+
+def _shared(learner: Learner) -> Any:
+    """The learner over all processes: same start, batch statistics of the global batch, gradients averaged.
+
+    Losses are means over a process's images, or the same on all of them, so the average is the global batch's gradient.
+    Which parameters a step leaves out may change from step to step.
+    """
+    share_statistics(learner)
+    if not learner.trainable():
+        return learner
+    ddp = nn.parallel.DistributedDataParallel
+    # buffers are the same on all ranks by themselves, or have to differ; torch 2.14 has another name for that
+    new = "forward_sync_buffers" in inspect.signature(ddp).parameters
+    kept: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+    return ddp(learner, find_unused_parameters=True, **kept)
 
 
 def _reason(error: Exception) -> str:

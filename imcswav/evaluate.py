@@ -20,6 +20,7 @@ from torch import Tensor
 from imcswav.batchnorm import evaluating, reestimate
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.data import Data, Split
+from imcswav.distributed import alone
 from imcswav.learners import Embedding
 from imcswav.metrics import Metric, Scored
 from imcswav.metrics.acc import accuracy
@@ -90,17 +91,29 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
     mode = bn_statistics or recipe.predict.bn_statistics
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
-        reestimate(
-            learner, source.images, model.embed_upright, mode=mode,
-            batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
-        )  # fmt: skip
+        with alone():  # every process the same, for the batches are to be no larger than with one
+            reestimate(
+                learner, source.images, model.embed_upright, mode=mode,
+                batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
+            )  # fmt: skip
         yield model
 
 
-def assess(model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool) -> Assessment:
-    """Assign every split, score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first."""
+def embed_splits(model: Model, data: Data) -> list[Embedding]:
+    """Features of the training images and of the test images, where there are some; processes share the work."""
     data = data.readable()
-    embedded = [model.embed_kept(split.images) for split in (data.train, data.test) if split is not None]
+    return [model.embed_kept(split.images) for split in (data.train, data.test) if split is not None]
+
+
+def assess(
+    model: Model, data: Data, recipe: Recipe, *, fit_clusterer: bool, embedded: list[Embedding] | None = None
+) -> Assessment:
+    """Assign every split, score one; ``fit_clusterer`` fits the recipe's clusterer on the training features first.
+
+    ``embedded`` by ``embed_splits``, if that is done already.
+    """
+    data = data.readable()
+    embedded = embed_splits(model, data) if embedded is None else embedded
     if fit_clusterer and recipe.clusterer is not None:
         model.clusterer = recipe.clusterer.build(clusters=recipe.clusters, seed=recipe.seed)
         model.clusterer.fit(embedded[0].features.cpu().numpy())

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from imcswav.clusterers import Array, Clusterer
 from imcswav.clustering import Clustering
 from imcswav.clustering.edits.kept import Kept
-from imcswav.data import DataFacts, Images
+from imcswav.data import DataFacts, Images, own_images
 from imcswav.devices import pick_device
+from imcswav.distributed import all_rows, world_size
 from imcswav.engine import resolve_precision
 from imcswav.errors import RunError
 from imcswav.feature_cache import kept
@@ -102,16 +103,20 @@ class Model:
         return to_images(images, size=self.facts.size, channels=self.facts.channels, resize=self.facts.resize)
 
     def embed(self, images_NCHW: Images) -> Embedding:
-        """Features and probabilities of decoded uint8 images, in batches of a fixed size."""
-        parts = [self.embed_batch(batch) for batch in images_NCHW.split(BATCH)]
-        features = torch.cat([part.features.float() for part in parts])
+        """Features and probabilities of decoded uint8 images, in batches of a fixed size.
+
+        Processes that train together share the images, and each gets the result of all.
+        """
+        parts = [self.embed_batch(batch) for batch in own_images(images_NCHW, BATCH)]
+        count = len(images_NCHW)
+        features = all_rows(torch.cat([part.features.float() for part in parts]), count)
         known = [part.probabilities for part in parts if part.probabilities is not None]
-        return Embedding(features, torch.cat(known) if known else None)
+        return Embedding(features, all_rows(torch.cat(known), count) if known else None)
 
     def embed_kept(self, images_NCHW: Images) -> Embedding:
         """``embed``, but features that last (``Learner.lasting``) come from the cache on disk where it has them."""
         network = self.learner.lasting()
-        if network is None:
+        if network is None or world_size() > 1:  # the cache has one writer
             return self.embed(images_NCHW)
         how = f"{network} {self.flip} {self._half}"
         rows = []

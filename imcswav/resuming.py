@@ -6,6 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
+from imcswav import checkpoint
+from imcswav.distributed import rank, world_size
+from imcswav.errors import RunError
+from imcswav.learners import TrainingState
 from imcswav.recipe import Recipe
 from imcswav.recipe.flat import flat
 from imcswav.runs import PLACE, within
@@ -44,3 +51,33 @@ def differing(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 def missing(state: Mapping[str, Any], needed: tuple[str, ...]) -> str:
     """The entries that a checkpoint lacks, in words."""
     return ", ".join(name for name in needed if name not in state)
+
+
+def own_state(learner: nn.Module, device: torch.device) -> dict[str, Any]:
+    """What of the state each process has for itself: random generators, and what its own images left in the learner."""
+    own = {name: value.cpu() for name, value in _own_tensors(learner).items()}
+    return {"generators": checkpoint.generators(device), "learner": own}
+
+
+def restore_own(learner: nn.Module, state: Mapping[str, Any], device: torch.device) -> None:
+    """Put it back; raises RunError where the run went on with another number of processes and that matters.
+
+    Generators are drawn from by little (dropout and the like): other processes begin with new ones.
+    """
+    found = state.get("ranks") or [{"generators": state["generators"], "learner": {}}]  # as a version before had it
+    if len(found) == world_size():
+        checkpoint.restore_generators(found[rank()]["generators"], device)
+        for name, value in _own_tensors(learner).items():
+            if name in found[rank()]["learner"]:
+                value.copy_(found[rank()]["learner"][name])
+    elif any(len(value) for value in _own_tensors(learner).values()):
+        raise RunError(
+            f"The run was trained by {len(found)} processes, each with a share of past images, and there are "
+            f"{world_size()} now; go on with {len(found)}."
+        )
+
+
+def _own_tensors(learner: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that differ from process to process, by name."""
+    parts = {name: part for name, part in learner.named_modules() if isinstance(part, TrainingState)}
+    return {f"{name}.{key}": part.get_buffer(key) for name, part in parts.items() for key in part.of_rank}

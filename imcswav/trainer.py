@@ -20,7 +20,7 @@ from imcswav.engine import Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
 from imcswav.recipe import Recipe
-from imcswav.resuming import differing, missing, remembered
+from imcswav.resuming import differing, missing, own_state, remembered, restore_own
 from imcswav.runs import RunFolder
 from imcswav.seeding import mix
 from imcswav.step import Progress
@@ -28,7 +28,7 @@ from imcswav.stopping import Stopping
 
 DATA, EPOCH = 1, 4
 """Keys that keep the random streams of the data's order, and of what starts an epoch, apart from others."""
-NEEDED = ("learner", "optimizer", "generators", "data", "step", "epoch", "seconds", "cpu_seconds")
+NEEDED = ("learner", "optimizer", "data", "step", "epoch", "seconds", "cpu_seconds")
 """What every checkpoint has; an earlier version's may lack the rest."""
 
 
@@ -58,6 +58,7 @@ class Trainer:
         self.seconds = self.cpu_seconds = 0.0
         self.stopping = Stopping()
         self.logged: dict[str, float] = {}
+        self._asked: int | None = None
         self.stopped: str | None = None
         """Why the training ended before its last epoch, in a sentence."""
         self.checkpoints = checkpoint.CheckpointWriter(run.checkpoints, engine.device)
@@ -106,6 +107,7 @@ class Trainer:
                 values = self._collect_logs() if self._log_due() else None
             if values is not None:
                 self.call("log", values)
+                self.stopped = distributed.from_main(self.stopped)
             while self.engine.notes:
                 self.call("note", self.engine.notes.pop(0))
             self._stop_if_asked()
@@ -117,8 +119,14 @@ class Trainer:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a signal asked to stop after this step."""
-        return self.stopping.asked is not None
+        """Whether a signal asked to stop after this step; several processes agree on it where they log."""
+        return (self.stopping.asked if distributed.world_size() == 1 else self._asked) is not None
+
+    def _agree(self) -> None:
+        """Let a signal that any process got count for all of them."""
+        if distributed.world_size() > 1:
+            self._asked = next(filter(None, distributed.of_all(self.stopping.asked)), None)
+            self.stopping.asked = self.stopping.asked or self._asked
 
     def _start_epoch(self) -> None:
         epoch = Epoch(self._progress(), self.data.train.images, mix(self.recipe.seed, EPOCH, self.epoch))
@@ -164,7 +172,8 @@ class Trainer:
 
     def _collect_logs(self) -> dict[str, float]:
         """Means since the last call over the steps that had each: the one place where the host waits for the device."""
-        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        sums = distributed.batch_mean(torch.stack([value.float() for value in self._sums.values()])).tolist()
+        self._agree()
         values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]):
@@ -191,14 +200,21 @@ class Trainer:
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback, in the recipe's order."""
         for callback in self.callbacks:
-            getattr(callback, hook)(self, *arguments)
+            if callback.every_rank:
+                getattr(callback, hook)(self, *arguments)
+            elif distributed.is_main():
+                with distributed.alone():
+                    getattr(callback, hook)(self, *arguments)
 
     def save(self) -> None:
-        """Write a checkpoint of the present step, beside the training that follows."""
+        """Write a checkpoint of the present step, beside the training that follows; all processes have to call it."""
+        ranks = distributed.of_all(own_state(self.learner, self.device))
+        if not distributed.is_main():
+            return
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": checkpoint.generators(self.device),
+            "ranks": ranks,
             "data": self.digest,
             "recipe": remembered(self.recipe),
             "step": self.step,
@@ -238,7 +254,7 @@ class Trainer:
             self.engine.load_optimizer(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
-        checkpoint.restore_generators(state["generators"], self.device)
+        restore_own(self.learner, state, self.device)
         self.step, self.epoch = state["step"], state["epoch"]
         self.stopped = state.get("stopped")  # a checkpoint of an earlier version has none
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]

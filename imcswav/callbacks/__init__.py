@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imcswav.component import Component
 
@@ -12,11 +12,20 @@ if TYPE_CHECKING:
 
 
 class Callback(Component, kind="callback"):
-    """Hooks of a run, all optional. ``trainer`` gives access to everything, see imcswav/trainer.py."""
+    """Hooks of a run, all optional. ``trainer`` gives access to everything, see imcswav/trainer.py.
+
+    Of several processes that train together only the main one calls them, and it is alone meanwhile: nothing that they
+    do may wait for the others. ``every_rank`` says otherwise.
+    """
 
     class Config(Component.Config):
         enabled: bool = True
         """Leave the callback out with false."""
+
+    every_rank: ClassVar[bool] = False
+    """Whether all processes call the hooks, at the same moments, so that they may share work and wait for each other.
+
+    What such a callback decides must be the same on all of them, and only the main one may write."""
 
     config: Config
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from imcswav.callbacks import Callback
+from imcswav.distributed import from_main
 from imcswav.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Checkpoint(Callback, name="checkpoint"):
         """Minutes after the last checkpoint at which another is due, within an epoch too; taken with the next log line
         (``trainer.log_every``), so that a loss that is no number is noticed first. None: only after epochs."""
 
+    every_rank: ClassVar[bool] = True  # a checkpoint has something of each
+
     config: Config
     _saved = 0.0
 
@@ -37,7 +40,9 @@ class Checkpoint(Callback, name="checkpoint"):
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Save when time is up; the scores of the last epoch's network come after the last checkpoint."""
         minutes = self.config.every_minutes
-        if minutes is not None and time.monotonic() - self._saved >= 60 * minutes and not trainer.ended:
+        if minutes is None or trainer.ended:
+            return
+        if from_main(time.monotonic() - self._saved >= 60 * minutes):
             self._save(trainer)
 
     def end_epoch(self, trainer: Trainer) -> None:

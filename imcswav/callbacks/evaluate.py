@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ class Evaluate(Callback, name="evaluate"):
     class Config(Callback.Config):
         every: int = Field(10, ge=1)
         """Epochs between two evaluations; after the last epoch the summary's scores are logged."""
+
+    every_rank: ClassVar[bool] = True  # they share the images
 
     config: Config
 

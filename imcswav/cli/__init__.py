@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -14,10 +15,12 @@ from imcswav import __version__
 from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
+from imcswav.launch import check_command, launched
 from imcswav.stopping import Terminated, at_once
 
 DONE, DEFECT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 STOPPED = "Stopped."
+PEER_LOST = "Another process of the run has ended, and with it this one; go on with: imcswav resume RUN"
 
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
 UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -87,6 +90,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     formatted = warnings.formatwarning
     warnings.formatwarning = _as_sentence
+    if launched() > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns that a step may leave out parameters
+        if os.environ["RANK"] != "0":
+            warnings.simplefilter("ignore")  # the main process shows them
     try:
         with at_once():
             code = _run([word for word in given if word != "--debug"], debug)
@@ -102,30 +109,43 @@ def _as_sentence(message: Warning | str, *place: Any, **line: Any) -> str:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
+        check_command(arguments)
         # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
         code = app(arguments, standalone_mode=False)
     except UsageMistake as error:
         error.show()
         return MISTAKE
     except (KeyboardInterrupt, typer.Abort):
-        print(STOPPED, file=sys.stderr)
+        _tell(STOPPED)
         return INTERRUPTED
     except Terminated:
-        print(STOPPED, file=sys.stderr)
+        _tell(STOPPED)
         return TERMINATED
     except ImcswavError as error:
         if debug:
             traceback.print_exc()
-        print(error, file=sys.stderr)
+        _tell(str(error))
         return MISTAKE
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(_defect(error, debug), file=sys.stderr)
+        _tell(PEER_LOST if _peer_lost(error) else _defect(error, debug))
         return DEFECT
     if code == INTERRUPTED:
-        print(STOPPED, file=sys.stderr)
+        _tell(STOPPED)
     return code if isinstance(code, int) else DONE
+
+
+def _tell(text: str) -> None:
+    """To standard error; of several processes that train together the first to end tells why, for all of them."""
+    distributed = sys.modules.get("imcswav.distributed")
+    if distributed is None or distributed.may_tell():
+        print(text, file=sys.stderr)
+
+
+def _peer_lost(error: Exception) -> bool:
+    distributed = sys.modules.get("imcswav.distributed")
+    return distributed is not None and distributed.peer_lost(error)
 
 
 def _defect(error: Exception, debug: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,10 @@ KeepByOption = Annotated[
     str | None,
     typer.Option(metavar="SIGNAL", help="The signal that --keep chooses by (default seed_agreement), e.g. silhouette."),
 ]
+DevicesOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Train with N processes on this machine, on a GPU each if there are some."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="Run folder, new or empty (default runs/<name>/<time>).")]
 
 
@@ -34,12 +39,21 @@ def run(
     seeds: SeedsOption = None,
     keep: KeepOption = None,
     keep_by: KeepByOption = None,
+    devices: DevicesOption = None,
 ) -> None:
-    """Train by a recipe, evaluate, and write a run folder; with --seeds one for each, and their mean ± deviation."""
-    from imcswav import api, console
-    from imcswav.recipe.files import load_recipe
-    from imcswav.runs import RunFolder
+    """Train by a recipe, evaluate, and write a run folder; with --seeds one for each, and their mean ± deviation.
 
+    Several processes: --devices N here, or torchrun --nproc-per-node N -m imcswav run RECIPE, on several machines too.
+    """
+    from imcswav import api, console, launch
+    from imcswav.recipe.files import load_recipe
+
+    if launch.wanted(devices):
+        if seeds is not None:
+            raise ImcswavError("--devices and --seeds can't go together; run one seed after another.")
+        flags = {"--out": out, "--device": device, "--seed": seed}
+        words = ["run", recipe, *(word for change in changes for word in ("--set", change)), *_given(flags)]
+        raise typer.Exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], device))
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     if seeds is not None:
         if seed is not None:
@@ -48,25 +62,27 @@ def run(
     if keep is not None or keep_by is not None:
         raise ImcswavError("--keep and --keep-by choose among several runs; give their seeds by --seeds.")
     overrides += [f"seed={seed}"] if seed is not None else []
-    if not resume:
-        return console.finished(api.run(recipe, overrides, out=out, warn=console.warn))
-    if out is not None:
+    if resume and out is not None:
         raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
-    return console.finished(api.resume(RunFolder.latest_unfinished(load_recipe(recipe, overrides)).path))
+    if (begun := launch.to_go_on_with(load_recipe(recipe, overrides), out, resume)) is not None:
+        return launch.told(console.finished, api.resume(begun, device=device))
+    return launch.told(console.finished, api.run(recipe, overrides, out=out, warn=console.warn))
 
 
-def resume(run: RunArgument, device: DeviceOption = None) -> None:
+def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption = None) -> None:
     """Go on with an interrupted run from its newest checkpoint, or with a folder of several seeds."""
-    from imcswav import api, console
+    from imcswav import api, console, launch
     from imcswav.results.seeds import is_series, resume_seeds
     from imcswav.runs import RunFolder
 
+    if launch.wanted(devices):
+        raise typer.Exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], device))
     if is_series(run):
         from imcswav.results import tables
 
         return tables.seeds(resume_seeds(run, device, tell=tables.tell))
     before = RunFolder.open(run).finished
-    return console.finished(api.resume(run, device=device), before)
+    return launch.told(console.finished, api.resume(run, device=device), before)
 
 
 def reproduce(
@@ -118,6 +134,11 @@ def ladder(
     tables.ladder(result)
     if result.failed:
         raise typer.Exit(FAILED)
+
+
+def _given(flags: Mapping[str, object]) -> list[str]:
+    """The options that were given, as words."""
+    return [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
 
 
 def _signal(keep: str | None, keep_by: str | None) -> str | None:

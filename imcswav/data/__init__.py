@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from imcswav.component import Component
-from imcswav.distributed import shard
+from imcswav.distributed import own_rows, shard, world_size
 from imcswav.errors import DataError
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, choose
@@ -232,6 +232,24 @@ class Data(Component, kind="data"):
         """The rows of a batch in each subset; their numbers are known to the host, so nothing waits."""
         members = {name: member_N[share_B] for name, member_N in self.train.subsets.items()}
         return {name: is_in_B.nonzero().flatten().to(device, non_blocking=True) for name, is_in_B in members.items()}
+
+
+def own_images(images: Images, size: int) -> Iterator[Tensor]:
+    """This process's share of the images, in order, ``size`` at a time; ``all_rows`` puts what became of them together.
+
+    A share is never empty; raises DataError when there are fewer images than processes.
+    """
+    if len(images) < world_size():
+        raise DataError(f"{len(images)} images can't be shared by {world_size()} processes; start fewer.")
+    if world_size() == 1:
+        yield from images.split(size)
+        return
+    share = own_rows(len(images))
+    index = torch.arange(share.start, share.stop, device=images.device).split(size)
+    if isinstance(images, Tensor):
+        yield from (images[rows] for rows in index)
+    else:
+        yield from images.batches(index)
 
 
 def blind_subset(count: int, limit: int | None) -> list[int]:

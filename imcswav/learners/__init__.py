@@ -182,6 +182,8 @@ class TrainingState(nn.Module):
     """True where prediction needs them after all."""
     sized_by_state: tuple[str, ...] = ()
     """Buffers that are empty until training makes them: loading takes the saved shape and type."""
+    of_rank: tuple[str, ...] = ()
+    """Buffers that come of a process's own images, so that every process has others."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name in self.sized_by_state:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from imcswav.backbones import Backbone
 from imcswav.batchnorm import PerView, evaluating, per_view, views_in_batch
-from imcswav.data import Batch, DataFacts, Images
+from imcswav.data import Batch, DataFacts, Images, own_images
+from imcswav.distributed import all_rows, batch_mean, world_size
 from imcswav.errors import PluginError, Problem, RecipeError
 from imcswav.heads import Head, named_heads
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
@@ -138,6 +139,9 @@ class MultiView(Learner, name="multiview"):
         settings = self.config.bank
         if settings is None:
             return None
+        if world_size() > 1:
+            message = "a bank collects images over steps, and several processes can't share one."
+            raise RecipeError("learner multiview", [Problem("bank", message, "Take one process, or leave it out.")])
         if problems := check_bank(self.config, facts.subsets):
             raise RecipeError("learner multiview", problems)
         chosen = plan(settings, self.config.heads, self.order, self.config.losses)
@@ -223,7 +227,7 @@ class MultiView(Learner, name="multiview"):
         assert total is not None
         for name, losses_E in by_copy.items():
             head: Any = self.heads[name]
-            head.rank(losses_E)
+            head.rank(batch_mean(losses_E))
         return {"loss": total, **scalars, **step.logs}
 
     def _add_banked(self, scalars: dict[str, Tensor], step: Step, batch: Batch) -> dict[str, Tensor]:
@@ -352,11 +356,11 @@ class MultiView(Learner, name="multiview"):
         device = next(self.parameters()).device
         parts = []
         with evaluating(self):
-            for batch in images.split(EPOCH_BATCH):
+            for batch in own_images(images, EPOCH_BATCH):
                 with torch.autocast(device.type, enabled=False):
                     x_NCHW = self.views.whole(batch.to(device))
                 parts.append(self._rows(x_NCHW, branch, head)[head].float())
-        return torch.cat(parts)
+        return all_rows(torch.cat(parts), len(images))
 
 
 def _fill(step: Step, branch: str, rows: dict[str, Tensor], views: int) -> None:

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
 from torch import Tensor
 
 from imcswav.clusterers._spherical import spherical_kmeans
+from imcswav.distributed import from_main_tensor
 from imcswav.learners import TrainingState
 
 STARTS = 3
@@ -67,8 +68,9 @@ class Labels(TrainingState):
         )
         rows_ND = _unit(features_ND)
         self._hold("keep", self._steady(rows_ND))
-        self._hold("labels", found.labels_N)
-        self._hold("centres", found.centres_KF)
+        # of two equally good starts, ranks on unlike hardware might not choose the same
+        self._hold("labels", from_main_tensor(found.labels_N))
+        self._hold("centres", from_main_tensor(found.centres_KF))
         if self.drop:
             self._hold("past", rows_ND)
 

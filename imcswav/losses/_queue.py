@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imcswav.distributed import world_size
 from imcswav.learners import TrainingState
 from imcswav.step import Progress
 
@@ -15,15 +16,17 @@ class Queue(TrainingState):
     """The last ``size`` embeddings of each global view from epoch ``start`` on; gives them out once it is full.
 
     ``rows`` (G, Q, D) is a ring, ``pushed`` counts what ever went in. Checkpoints have both, exported models neither.
+    Of several processes each keeps its share of the ``size``, rounded up, from its own images.
     """
 
     rows: Tensor
     pushed: Tensor
     sized_by_state = ("rows",)
+    of_rank = ("rows",)
 
     def __init__(self, size: int, start: int = 0) -> None:
         super().__init__()
-        self.size, self.start = size, start
+        self.size, self.start = -(-size // world_size()), start
         self.open = start == 0
         self.full = False
         self._batch = 0

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from imcswav.distributed import batch_size, batch_sum
+from imcswav.distributed import batch_size, batch_sum, rank, shard, whole_batch, world_size
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import HeadName
 from imcswav.learners import RecipeFacts
@@ -65,9 +65,11 @@ class SelfLabel(Loss, name="self_label"):
         """The scalar loss; raises RecipeError without a weak or a strong view."""
         weak_GBK, strong_SBK = self._views(step)
         images, clusters = strong_SBK.shape[1:]
-        quota = max(1, self.config.quota(images, clusters))  # a recipe's batch gives one, a trial step's may not
+        # a recipe's batch gives one, a trial step's may not
+        quota = max(1, self.config.quota(batch_size(images), clusters))
         with torch.no_grad():
-            label_B, chosen_B = choose(weak_GBK.softmax(-1).mean(0), quota)
+            chances_BK = whole_batch(weak_GBK.softmax(-1).mean(0))
+            label_B, chosen_B = (shard(x_B, rank(), world_size()) for x_B in choose(chances_BK, quota))
             counts_K = batch_sum(torch.zeros_like(strong_SBK[0, 0]).index_add_(0, label_B, chosen_B))
         log_SBK = strong_SBK.log_softmax(-1)
         picked_SB = log_SBK.gather(-1, label_B.expand(len(log_SBK), -1).unsqueeze(-1)).squeeze(-1)

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imcswav import distributed
 from imcswav.clusterers import Array
-from imcswav.evaluate import Assessment, Assigned, assess, baselines, evaluation_model, known_labels, published_accuracy
+from imcswav.evaluate import (
+    Assessment,
+    Assigned,
+    assess,
+    baselines,
+    embed_splits,
+    evaluation_model,
+    known_labels,
+    published_accuracy,
+)
 from imcswav.files import write_csv
 from imcswav.protocol import describe, origins, split_name
 from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
@@ -17,16 +27,32 @@ from imcswav.results.signals import measure
 from imcswav.runs import REFERENCE
 
 if TYPE_CHECKING:
+    from imcswav.model import Model
     from imcswav.trainer import Trainer
 
 
 def finish(trainer: Trainer) -> dict[str, Any]:
-    """Evaluate the last epoch's network and write everything; returns the summary."""
-    recipe, run = trainer.recipe, trainer.run
-    run.require()  # files written from here on would make its folder anew
+    """Evaluate the last epoch's network and write everything; returns the summary.
+
+    Processes that trained together share the images; all that follows is the main one's.
+    """
+    trainer.run.require()  # files written from here on would make its folder anew
+    assessment = None
     with evaluation_model(trainer) as model:
-        assessment = assess(model, trainer.data, recipe, fit_clusterer=True)
-        model.save(run.model)
+        embedded = embed_splits(model, trainer.data)
+        if distributed.is_main():
+            with distributed.alone():
+                assessment = assess(model, trainer.data, trainer.recipe, fit_clusterer=True, embedded=embedded)
+                model.save(trainer.run.model)
+    summary: dict[str, Any] = {}
+    if assessment is not None:
+        with distributed.alone():
+            summary = _write(trainer, model, assessment)
+    return distributed.from_main(summary)
+
+
+def _write(trainer: Trainer, model: Model, assessment: Assessment) -> dict[str, Any]:
+    recipe, run = trainer.recipe, trainer.run
     if assessment.scores:
         trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
     summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer))
