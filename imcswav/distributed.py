@@ -11,6 +11,8 @@ fits clusterers) is done within ``alone``, where the world is that rank only.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,8 +27,8 @@ from torch.distributed.rendezvous import rendezvous
 from imcswav.errors import ImcswavError
 from imcswav.launch import launched
 
-TIMEOUT = timedelta(hours=6)
-"""How long ranks wait for each other: the main one decodes data, evaluates and fits clusterers for all of them."""
+ARRIVAL, TIMEOUT = timedelta(minutes=10), timedelta(hours=6)
+"""How long all ranks may take to come, and to wait for each other: the main one reads data and evaluates for all."""
 Value = TypeVar("Value")
 
 _rank, _world, _alone = 0, 1, False
@@ -57,11 +59,37 @@ def start() -> None:
     if not dist.is_available():
         return
     if not dist.is_initialized() and launched() > 1:
-        _store, number, count = next(rendezvous("env://", timeout=TIMEOUT))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+        store, number, count = next(rendezvous("env://", timeout=ARRIVAL))
+        _store = dist.PrefixStore(_agreed_name(store, number, count), store)
         dist.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     if dist.is_initialized():
         _rank, _world = dist.get_rank(), dist.get_world_size()
+
+
+def _agreed_name(store: Any, number: int, count: int) -> str:
+    """A name that only these processes know, under which they find each other in the store.
+
+    A launcher that starts processes anew may hand them the last ones' store, with addresses of the dead. So each says
+    a new word, the main one answers to every word it hears, and goes on when all have thanked for its answer.
+    """
+    own, until = uuid.uuid4().hex, time.monotonic() + ARRIVAL.total_seconds()
+    if number:
+        store.set(f"word/{number}", own)
+        name: str = store.get(f"answer/{own}").decode()  # waits
+        store.set(f"thanks/{name}/{number}", "")
+        return name
+    missing = set(range(1, count))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"word/{other}"]):
+                store.set(f"answer/{store.get(f'word/{other}').decode()}", own)
+            if store.check([f"thanks/{own}/{other}"]):
+                missing.remove(other)
+        if time.monotonic() > until:
+            raise ImcswavError(f"Of {count} processes {len(missing)} haven't come; was each started with its RANK?")
+        time.sleep(0.01)
+    return own
 
 
 def stop() -> None:

@@ -40,7 +40,10 @@ def test_ranks_train_as_one_process(alone, tmp_path, ranks):
         assert one["state"].keys() == many["state"].keys()
         pairs = {
             "codes": zip(one["codes"], many["codes"], strict=True),
-            "losses": [(torch.tensor([value, many["losses"][key]], dtype=torch.float64).unbind()) for key, value in one["losses"].items()],
+            "losses": [
+                (torch.tensor([value, many["losses"][key]], dtype=torch.float64).unbind())
+                for key, value in one["losses"].items()
+            ],
             "gradients": [(value, many["gradients"][key]) for key, value in one["gradients"].items()],
             "state": [(value, many["state"][key]) for key, value in one["state"].items()],
             "features": [(one["features"], many["features"])],
