@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from imcswav.errors import ImcswavError
@@ -61,7 +62,7 @@ def start() -> None:
     if not dist.is_initialized() and launched() > 1:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         store, number, count = next(rendezvous("env://", timeout=ARRIVAL))
-        _store = dist.PrefixStore(_agreed_name(store, number, count), store)
+        _store = PrefixStore(_agreed_name(store, number, count), store)
         dist.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=TIMEOUT)
     if dist.is_initialized():
         _rank, _world = dist.get_rank(), dist.get_world_size()

@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from imcswav.distributed import rank, shard, whole_batch, world_size
 from imcswav.plugins import hookimpl
 from imcswav.solvers import Solver
 
@@ -20,14 +21,16 @@ class Equipartition(Solver, name="equipartition"):
 
     Exact, and what Sinkhorn tends to for ε → 0. Solved on the host
     (``scipy.optimize.linear_sum_assignment``), so it waits for the device once a step: meant for small
-    batches and for comparisons. Each process balances its own share of the batch. Scores must be finite.
+    batches and for comparisons. Every process of several solves the whole batch. Scores must be finite.
     """
 
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """One-hot codes (G, B, P)."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)
-        chosen_GB = np.stack([_assign(scores_BP) for scores_BP in scores_GBP.double().cpu().numpy()])
-        index_GB1 = torch.from_numpy(chosen_GB).to(scores_GBP.device).unsqueeze(2)
+        whole_GBP = whole_batch(scores_GBP.transpose(0, 1)).transpose(0, 1)
+        chosen_GB = np.stack([_assign(scores_BP) for scores_BP in whole_GBP.double().cpu().numpy()])
+        own_BG = shard(torch.from_numpy(chosen_GB).T, rank(), world_size())
+        index_GB1 = own_BG.T.to(scores_GBP.device).unsqueeze(2)
         return torch.zeros_like(scores_GBP, dtype=dtype).scatter_(2, index_GB1, 1.0)
 
 

@@ -1,8 +1,9 @@
-"""One rank's part of the comparison between numbers of processes: python equal_case.py FILE, or under torchrun.
+"""One rank's part of the comparison between numbers of processes: equal_case.py FILE DEVICE, alone or under torchrun.
 
 The main rank writes, for every case, what the first step gave and the state after 20 steps, all in float64.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -10,17 +11,18 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import TINY  # noqa: E402
+from conftest import TINY
 
-from imcswav import distributed  # noqa: E402
-from imcswav.build import assemble, build_engine, new_learner  # noqa: E402
-from imcswav.devices import pick_device  # noqa: E402
-from imcswav.evaluate import evaluation_model  # noqa: E402
-from imcswav.protocol import training_data  # noqa: E402
-from imcswav.recipe.files import load_recipe  # noqa: E402
-from imcswav.runs import RunFolder  # noqa: E402
-from imcswav.step import Progress  # noqa: E402
+from imcswav import distributed
+from imcswav.build import assemble, build_engine, new_learner
+from imcswav.devices import pick_device
+from imcswav.evaluate import evaluation_model
+from imcswav.protocol import training_data
+from imcswav.recipe.files import load_recipe
+from imcswav.runs import RunFolder
+from imcswav.step import Progress
 
+DEVICE = sys.argv[2]
 STEPS, BATCH = 20, 64
 NORMED = {
     "projection": {"name": "mlp", "hidden": [8], "norm": "batch", "width": 8},
@@ -31,6 +33,7 @@ CASES = {
     "per view": {},
     "pooled": {"learner": {"batch_norm": "pooled"}},
     "heads": {"heads": {**NORMED, "classifier": {**NORMED["classifier"], "copies": 3}}},
+    "equipartition": {"losses": [{"name": "swav", "solver": {"name": "equipartition"}}, {"name": "imc"}]},
     "queue": {"heads": NORMED, "losses": [{"name": "swav", "queue": 2 * BATCH}, {"name": "imc"}]},
     "teacher": {
         "heads": {**NORMED, "predictor": {"name": "mlp", "input": "projection", "hidden": [8], "width": 8}},
@@ -52,17 +55,16 @@ CASES = {
 
 
 def trainer_of(changes, folder):
-    recipe = load_recipe(
-        {**TINY, **changes, "trainer": {**TINY["trainer"], "batch_size": BATCH, "max_steps": STEPS, "precision": "fp32"},
-         "callbacks": {name: {"enabled": False} for name in ("tensorboard", "console", "checkpoint", "metrics")}}
-    )  # fmt: skip
+    settings = TINY["trainer"] | {"batch_size": BATCH, "max_steps": STEPS, "precision": "fp32"}
+    quiet = {name: {"enabled": False} for name in ("tensorboard", "console", "checkpoint", "metrics")}
+    recipe = load_recipe({**TINY, **changes, "trainer": settings, "callbacks": quiet})
     data = training_data(recipe, None)
     learner, _ = new_learner(recipe, data, [])
     learner.double()
     make, whole = learner._make_views, learner.views.whole
     learner._make_views = lambda images, seed: [crops.double() for crops in make(images, seed)]
     learner.views.whole = lambda images: whole(images).double()
-    engine = build_engine(recipe, learner, pick_device("cpu"))
+    engine = build_engine(recipe, learner, pick_device(DEVICE))
     run = RunFolder.create(recipe, folder) if distributed.is_main() else None
     return assemble(recipe, engine, data, distributed.from_main(run))
 
@@ -95,6 +97,8 @@ def after(trainer):
 
 
 def main(file):
+    if DEVICE == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
     distributed.start()
     found = {}

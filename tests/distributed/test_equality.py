@@ -11,13 +11,14 @@ import torch
 CASE = Path(__file__).with_name("equal_case.py")
 
 
-def trained(ranks, file):
+def trained(ranks, file, device="cpu"):
     """What ``equal_case.py`` writes, by so many processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", CASE, file]
+    elastic = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, *elastic, CASE, file, device]
     env = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    return torch.load(file)
+    return torch.load(file, map_location="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,16 @@ def largest(x, y):
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_train_as_one_process(alone, tmp_path, ranks):
-    together = trained(ranks, tmp_path / "many.pt")
+    compare(alone, trained(ranks, tmp_path / "many.pt"), ranks)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_ranks_on_gpus_train_as_one_process(tmp_path):
+    compare(trained(1, tmp_path / "1.pt", "cuda"), trained(2, tmp_path / "2.pt", "cuda"), 2)
+
+
+def compare(alone, together, ranks):
     found = {"codes": 0.0, "losses": 0.0, "gradients": 0.0, "state": 0.0, "features": 0.0}
     for name, one in alone.items():
         many = together[name]

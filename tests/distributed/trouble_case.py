@@ -1,6 +1,6 @@
-"""The command line with trouble in one rank: trouble_case.py {kill,raise,signal,none} RANK STEP command …, under torchrun.
+"""The command line with trouble in one rank: trouble_case.py {kill,raise,signal,none} RANK STEP command …
 
-At that step of the first attempt the rank is killed, raises an error, or gets SIGTERM.
+Under torchrun. At that step of the first attempt the rank is killed, raises an error, or gets SIGTERM.
 """
 
 import os
