@@ -98,9 +98,8 @@ def main() -> None:
 def show(found: Count, gradient: int, asked: argparse.Namespace) -> None:
     """What was counted, and the time of a step with a constant batch on each GPU."""
     calls, small = sum(found.calls.values()), sum(found.bytes.values())
-    print(
-        f"{calls} collectives of statistics ({dict(found.calls)}), {small / 1e6:.2f} MB; gradients {gradient / 1e6:.1f} MB"
-    )
+    print(f"{calls} collectives of statistics ({dict(found.calls)}), {small / 1e6:.2f} MB")
+    print(f"gradients {gradient / 1e6:.1f} MB")
     print("| GPUs | statistics, ms | gradients, ms | step, ms | images/s of one GPU's, times | efficiency |")
     print("|---|---|---|---|---|---|")
     for ranks in GPUS:
