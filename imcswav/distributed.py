@@ -26,7 +26,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from imcswav.errors import ImcswavError
-from imcswav.launch import launched
+from imcswav.launch import launched, speaks
 
 ARRIVAL, TIMEOUT = timedelta(minutes=10), timedelta(hours=6)
 """How long all ranks may take to come, and to wait for each other: the main one reads data and evaluates for all."""
@@ -115,7 +115,7 @@ def own_gpu() -> int:
 def may_tell() -> bool:
     """Whether this process is the one that tells the user of an error: the first that asks, of all ranks."""
     if _store is None:
-        return True
+        return speaks()
     try:
         return bool(_store.compare_set("told", "", str(_rank)) == str(_rank).encode())
     except RuntimeError:  # the store has ended with the rank that told

@@ -45,6 +45,19 @@ def check_command(arguments: Sequence[str]) -> None:
         )
 
 
+def speaks() -> bool:
+    """Whether this process speaks for all that were started, as long as they haven't found each other."""
+    return launched() == 1 or os.environ["RANK"] == "0"
+
+
+def join() -> None:
+    """Find the processes that were started along with this one, if there are some: before anything can go wrong."""
+    if launched() > 1:
+        from imcswav import distributed
+
+        distributed.start()
+
+
 def wanted(devices: int | None) -> bool:
     """Whether processes are to be started, and weren't yet."""
     return devices is not None and devices > 1 and launched() == 1
@@ -86,7 +99,6 @@ def to_go_on_with(recipe: Recipe, out: Path | None, resume: bool) -> Path | None
     from imcswav import distributed
     from imcswav.runs import RunFolder
 
-    distributed.start()
     if not (resume or restarted()):
         return None
     found: Path | None = None

@@ -15,7 +15,7 @@ from imcswav import __version__
 from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError
-from imcswav.launch import check_command, launched
+from imcswav.launch import check_command, launched, speaks
 from imcswav.stopping import Terminated, at_once
 
 DONE, DEFECT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.formatwarning = _as_sentence
     if launched() > 1:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns that a step may leave out parameters
-        if os.environ["RANK"] != "0":
+        if not speaks():
             warnings.simplefilter("ignore")  # the main process shows them
     try:
         with at_once():
@@ -139,7 +139,7 @@ def _run(arguments: list[str], debug: bool) -> int:
 def _tell(text: str) -> None:
     """To standard error; of several processes that train together the first to end tells why, for all of them."""
     distributed = sys.modules.get("imcswav.distributed")
-    if distributed is None or distributed.may_tell():
+    if distributed.may_tell() if distributed is not None else speaks():
         print(text, file=sys.stderr)
 
 

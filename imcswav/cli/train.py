@@ -54,6 +54,7 @@ def run(
         flags = {"--out": out, "--device": device, "--seed": seed}
         words = ["run", recipe, *(word for change in changes for word in ("--set", change)), *_given(flags)]
         raise typer.Exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], device))
+    launch.join()
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     if seeds is not None:
         if seed is not None:
@@ -77,6 +78,7 @@ def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption
 
     if launch.wanted(devices):
         raise typer.Exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], device))
+    launch.join()
     if is_series(run):
         from imcswav.results import tables
 
