@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imcswav.component import Component
+from imcswav.errors import Problem
 
 if TYPE_CHECKING:
     from imcswav.evaluate import Assessment
@@ -17,6 +18,14 @@ class Callback(Component, kind="callback"):
     class Config(Component.Config):
         enabled: bool = True
         """Leave the callback out with false."""
+
+        def check(self) -> list[Problem]:
+            """What keeps it from working on this machine, known before a run."""
+            return []
+
+        def room(self, checkpoint: int) -> int:
+            """Bytes that it has in the run folder at most at once, where they are many; a checkpoint has so many."""
+            return 0
 
     config: Config
 

@@ -1,0 +1,98 @@
+"""Whether a run's folder can be made and its disk has room for what the run writes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imcswav.callbacks import Callback
+from imcswav.data import DataFacts
+from imcswav.errors import Problem, RunError
+from imcswav.imaging.placement import size
+from imcswav.learners import Learner
+from imcswav.recipe import Recipe
+from imcswav.runs import refuse_filled
+from imcswav.start import on_meta
+
+REMEDY = "Make room there, or give another folder by --out."
+
+
+def check_folder(out: str | Path | None, name: str) -> list[Problem]:
+    """Whether the run folder may be made: ``out``, or a new one under runs/NAME. Nothing is made."""
+    path = Path("runs") / name if out is None else Path(out)
+    try:
+        if out is not None:
+            refuse_filled(path)
+        there = existing(path)
+    except OSError as error:
+        return [Problem("", f"The run folder {path} can't be looked at ({error.strerror or error}).", REMEDY)]
+    except RunError as error:
+        return [Problem("", str(error))]
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    reason = f"nothing may be written into {there}" if there.is_dir() else f"{there} is a file"
+    return [Problem("", f"The run folder {path} can't be made: {reason}.", "Give another --out.")]
+
+
+def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list[Problem]:
+    """Whether the run folder's disk has room for the checkpoints at their most, and for the model."""
+    written = bytes_written(recipe, facts)
+    if written is None:
+        return []
+    need, why = written
+    path = existing(Path("runs") / recipe.name if out is None else Path(out))
+    try:
+        free = shutil.disk_usage(path).free
+    except OSError:  # check_folder tells
+        return []
+    if need <= free:
+        return []
+    message = f"the run writes {size(need)} ({why}) and {size(free)} are free where {path.absolute()} is."
+    return [Problem("callbacks.checkpoint", message, REMEDY)]
+
+
+def bytes_written(recipe: Recipe, facts: DataFacts) -> tuple[int, str] | None:
+    """Most bytes that a run has on disk at once, and of what; None where the learner can't be built without weights."""
+    with torch.random.fork_rng(devices=[]):
+        learner = on_meta(recipe, facts)
+    if learner is None:
+        return None
+    weights = _bytes(learner.state_dict())
+    state = weights + _optimizer_bytes(recipe, learner)
+    kept = sum(
+        settings.room(state)
+        for settings in recipe.callbacks.values()
+        if isinstance(settings, Callback.Config) and settings.enabled
+    )
+    return kept + weights, f"{size(kept)} for checkpoints of {size(state)}, {size(weights)} for the model"
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest above it that is there."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def _optimizer_bytes(recipe: Recipe, learner: Learner) -> int:
+    """What the optimiser keeps: one step on the meta device makes its tensors, without memory. 0 where it can't."""
+    try:
+        optimizer = recipe.optimizer.build().make(learner.trainable(), learner.depths())
+        for _, parameter in learner.trainable():
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        return _bytes(optimizer.state_dict()["state"])
+    except Exception:  # a stranger's optimiser may read values, which there are none of
+        return 0
+
+
+def _bytes(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.nbytes
+    values: Iterable[Any] = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return sum(map(_bytes, values))
