@@ -7,6 +7,7 @@ imcswav/machine.py, the disk imcswav/disk.py. Here they are asked together, so t
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class _Checked:
         try:
             facts, problems = settings.surveyed(SAMPLE)
         except ImcswavError as error:
-            self.problems.append(Problem("data", str(error)))
+            self.problems.append(Problem(_setting_named(settings, str(error)), str(error)))
             return None
         self.problems += problems
         return facts
@@ -123,6 +124,12 @@ def _in_learner(place: str) -> bool:
     """Whether a dotted place is of the learner, whose tables stand at the top level."""
     first = place.partition(".")[0]
     return first == "learner" or (bool(first) and first not in Recipe.model_fields)
+
+
+def _setting_named(settings: Data.Config, text: str) -> str:
+    """The setting of the data that a message asks to change, else the data."""
+    named = re.findall(r"\bdata\.(\w+)", text)
+    return next((f"data.{name}" for name in named if name in type(settings).model_fields), "data")
 
 
 def _check_placement(settings: Data.Config) -> list[Problem]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from imcswav.callbacks import Callback
 from imcswav.data import DataFacts
 from imcswav.errors import Problem, RunError
+from imcswav.files import existing
 from imcswav.imaging.placement import size
 from imcswav.learners import Learner
 from imcswav.recipe import Recipe
@@ -26,18 +27,23 @@ REMEDY = "Make room there, or give another folder by --out."
 def check_folder(out: str | Path | None, name: str) -> list[Problem]:
     """Whether the run folder may be made: ``out``, or a new one under runs/NAME. Nothing is made."""
     path = Path("runs") / name if out is None else Path(out)
+    place, where = ("name", "") if out is None else ("", "--out")
+
+    def problem(message: str, remedy: str = "") -> list[Problem]:
+        return [Problem(place, message, remedy, where=where)]
+
     try:
         if out is not None:
             refuse_filled(path)
         there = existing(path)
     except OSError as error:
-        return [Problem("", f"The run folder {path} can't be looked at ({error.strerror or error}).", REMEDY)]
+        return problem(f"The run folder {path} can't be looked at ({error.strerror or error}).", REMEDY)
     except RunError as error:
-        return [Problem("", str(error))]
+        return problem(str(error))
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return []
     reason = f"nothing may be written into {there}" if there.is_dir() else f"{there} is a file"
-    return [Problem("", f"The run folder {path} can't be made: {reason}.", "Give another --out.")]
+    return problem(f"The run folder {path} can't be made: {reason}.", "Give another --out.")
 
 
 def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list[Problem]:
@@ -71,12 +77,6 @@ def bytes_written(recipe: Recipe, facts: DataFacts) -> tuple[int, str] | None:
         if isinstance(settings, Callback.Config) and settings.enabled
     )
     return kept + weights, f"{size(kept)} for checkpoints of {size(state)}, {size(weights)} for the model"
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest above it that is there."""
-    path = path.absolute()
-    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def _optimizer_bytes(recipe: Recipe, learner: Learner) -> int:

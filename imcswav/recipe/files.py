@@ -78,7 +78,7 @@ def load_recipe(source: str | Path | Mapping[str, Any], overrides: Overrides = (
     of dotted paths to values. Their order doesn't matter, but of two for the same path the later wins.
     Raises RecipeError with every problem found.
     """
-    origin, tables, problems, recipe, _ = _load(source, overrides)
+    origin, _, problems, recipe, _ = _load(source, overrides)
     if problems or recipe is None:
         raise RecipeError(origin.name, problems)
     return recipe

@@ -1,4 +1,4 @@
-"""What of a recipe with mistakes can be checked all the same: the mistakes are left out, and what they touch is named."""
+"""What of a recipe with mistakes can be checked all the same: without the mistakes, whose places are named."""
 
 from __future__ import annotations
 
