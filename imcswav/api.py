@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from imcswav.build import build_run, restore_run
+from imcswav.check import check_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, Problem, RecipeError, RunError
@@ -18,7 +19,7 @@ from imcswav.model import Model
 from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import load_recipe, placed
+from imcswav.recipe.files import load_partly, placed
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder
@@ -70,7 +71,7 @@ def prepare(
 ) -> Trainer:
     """Everything of ``run`` up to the first step: checks, data, the run folder."""
     overrides = with_data(overrides, data)
-    loaded = load_recipe(recipe, overrides)
+    loaded = _loaded(recipe, overrides, out, data)
     try:
         trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
     except RecipeError as error:
@@ -78,6 +79,19 @@ def prepare(
     for problem in placed(problems, recipe, overrides):
         (warn or _warn)(problem)
     return trainer
+
+
+def _loaded(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any], out: Any, data: Any
+) -> Recipe:
+    """The recipe; where it has mistakes, RecipeError tells with them what else would keep it from running."""
+    found = load_partly(source, overrides)
+    if found.recipe is not None and not found.problems:
+        return found.recipe
+    problems = list(found.problems)
+    if found.recipe is not None and data is None:
+        problems += placed(check_run(found.recipe, out=out, wrong=found.wrong), source, overrides)
+    raise RecipeError(found.name, [problem for problem in problems if problem.severity == "error"])
 
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:

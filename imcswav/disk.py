@@ -21,13 +21,15 @@ from imcswav.recipe import Recipe
 from imcswav.runs import refuse_filled
 from imcswav.start import on_meta
 
+OUT = "--out"
+"""Where a problem with the folder stands that the user named."""
 REMEDY = "Make room there, or give another folder by --out."
 
 
 def check_folder(out: str | Path | None, name: str) -> list[Problem]:
     """Whether the run folder may be made: ``out``, or a new one under runs/NAME. Nothing is made."""
     path = Path("runs") / name if out is None else Path(out)
-    place, where = ("name", "") if out is None else ("", "--out")
+    place, where = ("name", "") if out is None else ("", OUT)
 
     def problem(message: str, remedy: str = "") -> list[Problem]:
         return [Problem(place, message, remedy, where=where)]

@@ -36,7 +36,7 @@ TIGHT = 0.9
 
 @dataclass(frozen=True)
 class Trial:
-    """``seconds`` of a step with the recipe's ``batch``: the median of ``timed`` steps of ``images`` images each on ``device``.
+    """``seconds`` of a step with the recipe's ``batch``, from the median of ``timed`` steps of ``images`` images each.
 
     ``memory`` in bytes, on CUDA alone: the most that was held at once, with the images where they would lie there.
     """
