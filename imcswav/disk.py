@@ -45,7 +45,7 @@ def check_folder(out: str | Path | None, name: str) -> list[Problem]:
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return []
     reason = f"nothing may be written into {there}" if there.is_dir() else f"{there} is a file"
-    return problem(f"The run folder {path} can't be made: {reason}.", "Give another --out.")
+    return problem(f"The run folder {path} can't be written: {reason}.", "Give another --out.")
 
 
 def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list[Problem]:
@@ -56,13 +56,14 @@ def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list
     need, why = written
     path = existing(Path("runs") / recipe.name if out is None else Path(out))
     try:
-        free = shutil.disk_usage(path).free
+        disk = shutil.disk_usage(path)
     except OSError:  # check_folder tells
         return []
-    if need <= free:
+    free = disk.free
+    if need <= free or not disk.total:  # some file systems tell nothing of their size
         return []
-    message = f"the run writes {size(need)} ({why}) and {size(free)} are free where {path.absolute()} is."
-    return [Problem("callbacks.checkpoint", message, REMEDY)]
+    message = f"the run writes {size(need)} ({why}) and {size(free)} are free in {path}."
+    return [Problem("callbacks", message, REMEDY)]
 
 
 def bytes_written(recipe: Recipe, facts: DataFacts) -> tuple[int, str] | None:

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
-from imcswav.data._survey import cache_room, memory, told, unreadable
+from imcswav.data._survey import Sample, cache_room, memory, spread
 from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import must_stream
@@ -120,10 +120,10 @@ class FilesConfig(Data.Config):
         return facts, problems
 
     def _sampled(self, listing: Listing, sample: int, side: int, least: int) -> list[Problem]:
-        count, bad = unreadable(
-            listing.paths, sample=sample, side=side, channels=self.channels, resize=self.resize
-        )  # fmt: skip
-        return told(len(listing.paths), count, bad, least=least)
+        chosen = [listing.paths[index] for index in spread(len(listing.paths), sample)]
+        named = ((printable(path), path) for path in chosen)
+        looked = Sample.of(len(listing.paths), named, side=side, channels=self.channels, resize=self.resize)
+        return looked.problems("data.root", least, f"`imcswav inspect {printable(listing.folder)}` lists them all.")
 
     def oddities(self, listing: Listing) -> list[Problem]:
         """Warnings of what is in a split's folder beside its images."""

@@ -1,20 +1,17 @@
-"""What a sample of image files tells before any is read for training: which can't be decoded, and room for all."""
+"""What a sample of images tells before all are read for training: some that can't be decoded, too little room."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from imcswav.errors import Problem
 from imcswav.imaging.decoded_cache import cache_root, no_room, taken
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, size
-from imcswav.imaging.read import physical_memory, printable, try_decode
-
-PLACE = "data.root"
-"""The setting that says where the files are."""
-INSPECT = "`imcswav inspect` lists them all."
+from imcswav.imaging.read import physical_memory, try_decode
 
 
 def spread(count: int, sample: int) -> list[int]:
@@ -24,31 +21,38 @@ def spread(count: int, sample: int) -> list[int]:
     return [round(place * (count - 1) / (sample - 1)) for place in range(sample)]
 
 
-def unreadable(
-    paths: Sequence[Path], *, sample: int, side: int, channels: int, resize: Resize
-) -> tuple[int, list[tuple[str, str]]]:
-    """How many files were decoded, spread over ``paths``, and path and reason of each that can't be."""
-    chosen = [paths[index] for index in spread(len(paths), sample)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow warns of is either harmless or the reason
-        found = [(path, try_decode(path, size=side, channels=channels, resize=resize)) for path in chosen]
-    return len(chosen), [(printable(path), reason) for path, reason in found if isinstance(reason, str)]
+@dataclass(frozen=True)
+class Sample:
+    """``looked`` of ``count`` images were decoded; ``bad`` has name and reason of each that can't be."""
 
+    count: int
+    looked: int
+    bad: list[tuple[str, str]]
 
-def told(count: int, looked: int, bad: Sequence[tuple[str, str]], *, least: int) -> list[Problem]:
-    """Bad files of a sample as a problem: an error where fewer than ``least`` images are left to take.
+    @classmethod
+    def of(
+        cls, count: int, named: Iterable[tuple[str, Any]], *, side: int, channels: int, resize: Resize
+    ) -> Sample:  # fmt: skip
+        """Decode what ``decode`` takes, each with its name; nothing is kept."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of is either harmless or the reason
+            found = [(name, try_decode(source, size=side, channels=channels, resize=resize)) for name, source in named]
+        return cls(count, len(found), [(name, reason) for name, reason in found if isinstance(reason, str)])
 
-    Of a sample that isn't everything, an error only where nothing in it can be read.
-    """
-    if not bad:
-        return []
-    name, reason = bad[0]
-    which = f"{len(bad)} of {count} files" if looked == count else f"{len(bad)} of {looked} sampled files"
-    message = f"{which} can't be read (the first is {name}: {reason})"
-    if looked - len(bad) < (least if looked == count else 1):
-        enough = f" and at least {least} must be" if looked == count else ""
-        return [Problem(PLACE, f"{message}{enough}.", "Mend them, or name another folder.")]
-    return [Problem(PLACE, f"{message}; such files are left out.", INSPECT, severity="warning")]
+    def problems(self, place: str, least: int, remedy: str) -> list[Problem]:
+        """A warning; an error where fewer than ``least`` images are left, or nothing of a larger lot can be read.
+
+        ``place`` is the setting that says where the images are, ``remedy`` tells how all bad ones can be found.
+        """
+        if not self.bad:
+            return []
+        (name, reason), whole = self.bad[0], self.looked == self.count
+        which = f"{len(self.bad)} of {self.looked} {'images' if whole else 'sampled images'}"
+        message = f"{which} can't be read (the first is {name}: {reason})"
+        if self.looked - len(self.bad) < (least if whole else 1):
+            enough = f", and at least {least} must be" if whole else ""
+            return [Problem(place, f"{message}{enough}.", "Mend them, or name other images.")]
+        return [Problem(place, f"{message}; such ones are left out.", remedy, severity="warning")]
 
 
 def memory(count: int, channels: int, side: int, placement: Placement) -> list[Problem]:
