@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from imcswav.build import build_run, restore_run
 from imcswav.check import check_run
 from imcswav.data import Data
@@ -164,6 +166,11 @@ def complete(trainer: Trainer) -> RunResult:
         with trainer.run.locked():
             trainer.fit()
             return RunResult(trainer.run.path, finish(trainer))
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"{trainer.device} has no memory left at step {trainer.step}; start anew with a smaller trainer.batch_size "
+            f"or with batches encoded in pieces (learner.micro_batch); `imcswav check` measures what they take."
+        ) from error
     except OSError as error:
         trainer.run.require()
         path, reason = trainer.run.path, error.strerror or error

@@ -66,7 +66,7 @@ def _leave_out(tables: dict[str, Any], path: Path, found: Any) -> set[str]:
     if kind != "missing":
         _remove(tables, path)
     unknown = kind == "unknown_key"
-    if unknown and len(path) == 2 and path[0] == "learner":  # a table of the learner that it hasn't, or one of the recipe's, misspelt
+    if unknown and path[0] == "learner" and len(path) == 2:  # it may be one of the recipe's tables, misspelt
         return {"learner", *get_close_matches(str(path[1]), Recipe.model_fields, n=1)}
     place = path[:-1] if unknown or kind == "missing" or isinstance(path[-1], int) else path  # entries behind moved up
     return {dotted(shown(place))} if place else {str(path[0])}

@@ -94,7 +94,8 @@ RECIPES = {
     },
     "a protocol without its split, a logger without its package": {
         "batch_size = 8": "batchsize = 8",
-        "[callbacks.tensorboard]": '[evaluation]\ntrain_on = "train+test"\n\n[callbacks.wandb]\n\n[callbacks.tensorboard]',
+        "threads = 1": '[evaluation]\ntrain_on = "train+test"',
+        "[callbacks.tensorboard]": "[callbacks.wandb]\n\n[callbacks.tensorboard]",
     },
     "three mistakes in one table, and a head that isn't there": {
         "weight = 0.5": 'logits = "clasifier"',
