@@ -21,7 +21,7 @@ from imcswav.model import Model
 from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import load_partly, placed
+from imcswav.recipe.files import load_partly, load_recipe, placed
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder
@@ -87,13 +87,15 @@ def _loaded(
     source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any], out: Any, data: Any
 ) -> Recipe:
     """The recipe; where it has mistakes, RecipeError tells with them what else would keep it from running."""
-    found = load_partly(source, overrides)
-    if found.recipe is not None and not found.problems:
-        return found.recipe
-    problems = list(found.problems)
-    if found.recipe is not None and data is None:
-        problems += placed(check_run(found.recipe, out=out, wrong=found.wrong), source, overrides)
-    raise RecipeError(found.name, [problem for problem in problems if problem.severity == "error"])
+    try:
+        return load_recipe(source, overrides)
+    except RecipeError as error:
+        found = load_partly(source, overrides)
+        if found.recipe is None or data is not None:  # of data handed over only the recipe says what they are
+            raise
+        others = placed(check_run(found.recipe, out=out, wrong=found.wrong), source, overrides)
+        problems = [*error.problems, *(problem for problem in others if problem.severity == "error")]
+        raise RecipeError(error.source, problems) from error
 
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:

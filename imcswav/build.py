@@ -53,7 +53,7 @@ def build_run(
 
 
 def _preflight(recipe: Recipe, facts: DataFacts | None, out: str | Path | None) -> list[Problem]:
-    """All that can be known before the data are read, as `imcswav check` tells it, and no random number drawn for it.
+    """All that can be known before the data are read, as `imcswav check` tells it; random numbers stay as they are.
 
     No step is tried: on a CPU that takes as long as training itself, on a GPU the first step tells. Warnings about the
     data are left out, for reading them tells more.

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+import torch
+
 from imcswav.callbacks import Callback
 from imcswav.data import NO_STREAM, NO_STREAM_REMEDY, Data, DataFacts
 from imcswav.disk import check_folder, check_room
@@ -38,9 +40,16 @@ def check_run(
 ) -> list[Problem]:
     """Everything that can be known before a run without a step: as ``check_recipe``, and this machine and its disk.
 
-    ``wrong`` are the places of a salvaged recipe that can't be relied on; what hangs on them isn't checked. Draws
-    nothing from torch's generators.
+    ``wrong`` are the places of a salvaged recipe that can't be relied on; what hangs on them isn't checked. Random
+    numbers go on as if nothing had been checked: parts may be built to see whether they can be.
     """
+    with torch.random.fork_rng(devices=[]):
+        return _check_run(recipe, facts, out, wrong)
+
+
+def _check_run(
+    recipe: Recipe, facts: DataFacts | None, out: str | Path | None, wrong: Collection[str]
+) -> list[Problem]:
     checked = _Checked(recipe, facts, wrong)
     problems = checked.problems + check_machine(recipe.trainer, wrong) + _check_callbacks(recipe, wrong)
     problems += _check_metrics(recipe) if sound(wrong, "evaluation.metrics") else []
@@ -67,6 +76,9 @@ class _Checked:
             self.facts = training_facts(recipe, self.facts)
         self._check_numbers()
         self._check_learner()
+        if sound(wrong, "init"):  # without facts only the run is looked at, and not what of it fits the learner
+            whole = sound(wrong, "clusters") and not any(map(_in_learner, wrong))
+            self.problems += check_start(recipe, self.facts if whole else None)
 
     def _survey(self) -> DataFacts | None:
         settings = self.recipe.data
@@ -111,8 +123,6 @@ class _Checked:
             self.problems += found if sound(self.wrong, "learner") else []
             return
         self.problems += found
-        if sound(self.wrong, "init"):
-            self.problems += check_start(recipe, self.facts)
 
 
 def check_data(recipe: Recipe, data: Data) -> list[Problem]:

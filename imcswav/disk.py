@@ -68,8 +68,7 @@ def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list
 
 def bytes_written(recipe: Recipe, facts: DataFacts) -> tuple[int, str] | None:
     """Most bytes that a run has on disk at once, and of what; None where the learner can't be built without weights."""
-    with torch.random.fork_rng(devices=[]):
-        learner = on_meta(recipe, facts)
+    learner = on_meta(recipe, facts)
     if learner is None:
         return None
     weights = _bytes(learner.state_dict())

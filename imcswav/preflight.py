@@ -1,6 +1,6 @@
 """`imcswav check`: everything that can be known before a run, with file and line, and what a run costs.
 
-``run`` makes the same checks first, but for the steps: it is about to take them, and draws nothing before.
+``run`` makes the same checks first (imcswav/check.py), but takes no step on trial: it is about to take real ones.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from imcswav.errors import RecipeError, RunError
 from imcswav.recipe.files import load_recipe
 
 
-def test_no_random_number_is_drawn(tiny):
+def test_random_numbers_go_on_as_if_nothing_was_checked(tiny):
+    tiny["backbone"] = {"name": "timm", "model": "test_resnet"}  # built to see whether its sizes fit
     torch.manual_seed(5)
     before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
     check_run(load_recipe(tiny))
