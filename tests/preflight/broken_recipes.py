@@ -90,7 +90,7 @@ RECIPES = {
     "parts that need what isn't there": {
         "clusters = 2": 'clusters = 2\ninit = { run = "nowhere" }',
         "flip = 0.5": "mean = [0.5]",
-        "width = 8": "widht = 8",
+        "hidden = [8]": "hiden = [8]",
         'input = "projection"': 'input = "prototypes"',
     },
     "a protocol without its split, a logger without its package": {
@@ -150,7 +150,7 @@ PLANTED = {
     "parts that need what isn't there": [
         ('init = { run = "nowhere" }', "init.run", "is no run folder"),
         ("mean = [0.5]", "views.mean", "the images have 3 channels"),
-        ("widht = 8", "heads.projection.widht", "Did you mean 'width'?"),
+        ("hiden = [8]", "heads.projection.hiden", "Did you mean 'hidden'?"),
         ('input = "prototypes"', "heads.prototypes.input", "reads itself"),
     ],
     "a protocol without its split, a logger without its package": [
