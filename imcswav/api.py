@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from imcswav import distributed
 from imcswav.build import build_run, restore_run
+from imcswav.check import check_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, Problem, RecipeError, RunError
@@ -20,7 +23,7 @@ from imcswav.model import Model
 from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import load_recipe, placed
+from imcswav.recipe.files import load_partly, load_recipe, placed
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder
@@ -73,7 +76,7 @@ def prepare(
     """Everything of ``run`` up to the first step: checks, data, the run folder."""
     distributed.start()
     overrides = with_data(overrides, data)
-    loaded = load_recipe(recipe, overrides)
+    loaded = _loaded(recipe, overrides, out, data)
     try:
         trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
     except RecipeError as error:
@@ -81,6 +84,21 @@ def prepare(
     for problem in placed(problems, recipe, overrides) if distributed.is_main() else ():
         (warn or _warn)(problem)
     return trainer
+
+
+def _loaded(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any], out: Any, data: Any
+) -> Recipe:
+    """The recipe; where it has mistakes, RecipeError tells with them what else would keep it from running."""
+    try:
+        return load_recipe(source, overrides)
+    except RecipeError as error:
+        found = load_partly(source, overrides)
+        if found.recipe is None or data is not None:  # of data handed over only the recipe says what they are
+            raise
+        others = placed(check_run(found.recipe, out=out, wrong=found.wrong), source, overrides)
+        problems = [*error.problems, *(problem for problem in others if problem.severity == "error")]
+        raise RecipeError(error.source, problems) from error
 
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
@@ -154,6 +172,11 @@ def complete(trainer: Trainer) -> RunResult:
         with _held(trainer.run):
             trainer.fit()
             return RunResult(trainer.run.path, finish(trainer))
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"{trainer.device} has no memory left at step {trainer.step}; start anew with a smaller trainer.batch_size "
+            f"or with batches encoded in pieces (learner.micro_batch); `imcswav check` measures what they take."
+        ) from error
     except OSError as error:
         trainer.run.require()
         path, reason = trainer.run.path, error.strerror or error

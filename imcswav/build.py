@@ -10,11 +10,12 @@ import torch
 
 from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
-from imcswav.check import check_data, check_recipe, raise_errors
-from imcswav.data import Data
+from imcswav.check import check_data, check_run, raise_errors
+from imcswav.data import Data, DataFacts
 from imcswav.devices import pick_device
+from imcswav.disk import OUT
 from imcswav.engine import Engine, compiles
-from imcswav.errors import Problem
+from imcswav.errors import Problem, RecipeError, RunError
 from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
@@ -37,7 +38,7 @@ def build_run(
 
     The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
     """
-    problems = raise_errors(recipe.name, check_recipe(recipe, None if data is None else data.facts))
+    problems = _preflight(recipe, None if data is None else data.facts, out)
     recipe = recipe.resolved().model_copy(update={"expected": None})  # a claim about the file, not about this run
     device = pick_device(recipe.trainer.device)
     prepare_torch(recipe)
@@ -52,6 +53,21 @@ def build_run(
     assert run is not None
     trainer = assemble(recipe, engine, data, run)
     return trainer, [*problems, *note_skipped(trainer)]
+
+
+def _preflight(recipe: Recipe, facts: DataFacts | None, out: str | Path | None) -> list[Problem]:
+    """All that can be known before the data are read, as `imcswav check` tells it; random numbers stay as they are.
+
+    No step is tried: on a CPU that takes as long as training itself, on a GPU the first step tells. Warnings about the
+    data are left out, for reading them tells more.
+    """
+    try:
+        found = raise_errors(recipe.name, check_run(recipe, facts, out))
+    except RecipeError as error:
+        if [problem.where for problem in error.problems] == [OUT]:
+            raise RunError(error.problems[0].message) from None
+        raise
+    return [problem for problem in found if problem.path.partition(".")[0] != "data"]
 
 
 def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,13 @@ from rich.table import Table
 from imcswav.component import KINDS, Settings
 from imcswav.errors import ImcswavError, Problem
 from imcswav.plugins import did_you_mean, registry
-from imcswav.recipe import Recipe
 from imcswav.recipe.described import TABLES, settings_of, tables_within
 from imcswav.recipe.files import recipe_names
 from imcswav.runs import BASELINES, figures
 
 if TYPE_CHECKING:
     from imcswav.api import RunResult
-    from imcswav.cost import Cost
+    from imcswav.preflight import Preflight
     from imcswav.results.predict import Predicted
     from imcswav.results.probe import Probed
 
@@ -119,16 +119,36 @@ def predicted(done: Predicted, what: str = "images assigned") -> None:
         out.print(f"{len(done.skipped)} skipped: {done.skipped_file}", soft_wrap=True)
 
 
-def costs(recipe: Recipe, cost: Cost) -> None:
-    """Outcome of `imcswav check`."""
-    table = Table(title=f"{recipe.name}: no errors", show_header=False)
+def costs(found: Preflight) -> None:
+    """Outcome of `imcswav check` where nothing is wrong."""
+    cost, trial = found.cost, found.trial
+    assert cost is not None
+    count = len(found.warnings)
+    warned = f", {count} warning{'s' if count > 1 else ''}" if count else ""
+    table = Table(title=f"{found.name}: no errors{warned}", show_header=False)
     table.add_row("trainable parameters", f"{cost.parameters:,}")
-    table.add_row("operations an image (forward + backward)", f"{cost.operations / 1e9:.2f} GFLOP")
+    table.add_row("operations an image", f"{cost.operations / 1e9:.2f} GFLOP")
     table.add_row("training images", f"{cost.images:,}")
     table.add_row("steps an epoch", f"{cost.steps_per_epoch:,}")
     table.add_row("steps", f"{cost.steps:,}")
-    table.add_row("memory, estimated for float32", f"{cost.memory / 2**30:.2f} GiB")
+    if trial is None or trial.memory is None:
+        table.add_row("memory (float32, estimated)", f"{cost.memory / 2**30:.2f} GiB")
+    else:
+        table.add_row(f"memory on {trial.device} (measured)", f"{trial.memory / 2**30:.2f} GiB")
+    if trial is not None:
+        of = f" of {trial.images} images" if trial.images < trial.batch else ""
+        table.add_row(
+            f"training on {trial.device}", f"{about(trial.seconds * cost.steps)} ({trial.timed} steps{of} timed)"
+        )
     out.print(table)
+
+
+def about(seconds: float) -> str:
+    """A time that nobody knows exactly."""
+    units = (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48), ("day", 86400, math.inf))
+    unit, length = next((unit, length) for unit, length, fewer in units if seconds < length * fewer)
+    count = max(1, round(seconds / length))
+    return f"about {count} {unit}{'s' if count > 1 else ''}"
 
 
 def components(kind: str | None, pattern: str | None = None) -> None:

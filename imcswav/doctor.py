@@ -16,6 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from imcswav import __version__
+from imcswav.files import existing
 
 Rows = list[tuple[str, ...]]
 
@@ -114,8 +115,7 @@ def _taken(folder: Path) -> int:
 
 def _free(folder: Path) -> int:
     """Bytes free where the folder is or would be made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(existing(folder)).free
 
 
 def plugins() -> Rows:

@@ -29,6 +29,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there: what tells about its disk."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
 def make_folder(path: Path) -> None:
     """Make a folder in one that is there, so that a power cut can't lose it; raises OSError."""
     if not path.is_dir():

@@ -93,13 +93,13 @@ def check_start(recipe: Recipe, facts: DataFacts | None) -> list[Problem]:
         return []
     try:
         run = finished(recipe.init.run.resolve()).path
-        learner = None if facts is None else _on_meta(recipe, facts)
+        learner = None if facts is None else on_meta(recipe, facts)
         return [] if learner is None else find_start(run, learner).problems()
     except ImcswavError as error:
         return [Problem(PLACE, str(error))]
 
 
-def _on_meta(recipe: Recipe, facts: DataFacts) -> Learner | None:
+def on_meta(recipe: Recipe, facts: DataFacts) -> Learner | None:
     """The learner without memory for its weights; None where it can't be built, which is for other checks to tell."""
     neutral = replace(facts, mean=(0.5,) * facts.channels, std=(0.25,) * facts.channels)
     settings: Any = recipe.learner

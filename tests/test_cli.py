@@ -178,7 +178,7 @@ def test_debug_shows_the_traceback(capsys):
 
 
 def test_a_defect_of_ours_exits_1(capsys, monkeypatch):
-    monkeypatch.setattr("imcswav.recipe.files.load_recipe", lambda *_: 1 / 0)
+    monkeypatch.setattr("imcswav.recipe.files.read_layers", lambda *_: 1 / 0)
     code, _, err = call(capsys, "check", "digits")
     assert code == 1
     assert "ZeroDivisionError" in err

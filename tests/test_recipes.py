@@ -37,7 +37,7 @@ def test_the_named_recipes_are_shipped():
 def test_recipe_loads_checks_and_round_trips(name, tmp_path):
     recipe = load_recipe(name, ["data.root=nowhere"] if name in ON_DISK else [])
     problems = check_recipe(recipe)
-    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name in ON_DISK else [])
+    assert [p.path for p in problems if p.severity == "error"] == (["data.root"] if name in ON_DISK else [])
     (tmp_path / "copy.toml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "copy.toml") == recipe
 

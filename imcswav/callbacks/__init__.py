@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from imcswav.component import Component
+from imcswav.errors import Problem
 
 if TYPE_CHECKING:
     from imcswav.evaluate import Assessment
@@ -21,6 +22,14 @@ class Callback(Component, kind="callback"):
     class Config(Component.Config):
         enabled: bool = True
         """Leave the callback out with false."""
+
+        def check(self) -> list[Problem]:
+            """What keeps it from working on this machine, known before a run."""
+            return []
+
+        def room(self, checkpoint: int) -> int:
+            """Bytes that it has in the run folder at most at once, where they are many; a checkpoint has so many."""
+            return 0
 
     every_rank: ClassVar[bool] = False
     """Whether all processes call the hooks, at the same moments, so that they may share work and wait for each other.

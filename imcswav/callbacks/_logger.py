@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import secrets
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from imcswav.callbacks import Callback
-from imcswav.errors import RunError
+from imcswav.errors import Problem, RunError
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -24,6 +25,14 @@ class Logger(Callback):
     class Config(Callback.Config):
         project: str = Field("imcswav", min_length=1)
         """What the logger files the run under."""
+
+        def check(self) -> list[Problem]:
+            """Whether its package, which has its name, is installed."""
+            name = self.owner.name
+            if find_spec(name):
+                return []
+            message = f"the package {name} isn't installed."
+            return [Problem("enabled", message, f"Install it with: pip install 'imcswav[{name}]', or set it to false.")]
 
     config: Config
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from imcswav.callbacks import Callback
+from imcswav.checkpoint import KEPT
 from imcswav.distributed import from_main
 from imcswav.plugins import hookimpl
 
@@ -27,6 +28,10 @@ class Checkpoint(Callback, name="checkpoint"):
         every_minutes: float | None = Field(None, gt=0)
         """Minutes after the last checkpoint at which another is due, within an epoch too; taken with the next log line
         (``trainer.log_every``), so that a loss that is no number is noticed first. None: only after epochs."""
+
+        def room(self, checkpoint: int) -> int:
+            """Those that are kept, and the next one until it is complete."""
+            return (KEPT + 1) * checkpoint
 
     every_rank: ClassVar[bool] = True  # a checkpoint has something of each
 

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imcswav.cli.options import RecipeArgument, SetOption
+from imcswav.cli.options import DeviceOption, RecipeArgument, SetOption
+from imcswav.errors import RecipeError
 
 
-def check(recipe: RecipeArgument, changes: SetOption = []) -> None:  # noqa: B006
-    """Find everything that `run` would refuse, and say what a run would cost."""
+def check(
+    recipe: RecipeArgument,
+    changes: SetOption = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="The run folder to be (default runs/<name>/<time>).")] = None,
+    device: DeviceOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Time no steps.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write what was found to this file; refused if it exists.")] = None,
+) -> None:
+    """Find everything that `run` would refuse, all at once, and say what a run would cost. Writes no run folder.
+
+    Some images of the data are decoded, and some steps are timed on random images: on a GPU with the whole batch, as
+    the recipe has it compiled, which takes a minute or two. Warnings leave the exit code at 0, errors make it 2.
+    """
     from imcswav import console
-    from imcswav.check import check_recipe, raise_errors
-    from imcswav.cost import estimate
-    from imcswav.recipe.files import load_recipe, placed
+    from imcswav.files import write_json
+    from imcswav.preflight import preflight
+    from imcswav.results.comparison import refuse_existing
 
-    loaded = load_recipe(recipe, changes)
-    for problem in raise_errors(recipe, placed(check_recipe(loaded), recipe, changes)):
+    refuse_existing(json)
+    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
+    found = preflight(recipe, overrides, out, steps=not quick)
+    if json is not None:
+        write_json(json, found.table())
+    for problem in found.warnings:
         console.warn(problem)
-    console.costs(loaded, estimate(loaded))
+    if found.errors:
+        raise RecipeError(found.name, found.errors)
+    console.costs(found)
 
 
 def list_components(

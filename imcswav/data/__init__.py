@@ -15,7 +15,7 @@ from torch import Tensor
 
 from imcswav.component import Component
 from imcswav.distributed import own_rows, shard, world_size
-from imcswav.errors import DataError
+from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, choose
 from imcswav.imaging.prefetch import Fetched, InMemory, pixel_sum
@@ -106,6 +106,13 @@ class Data(Component, kind="data"):
         def facts(self) -> DataFacts:
             """Known before reading; raises DataError when the source is missing or empty."""
             raise NotImplementedError
+
+        def surveyed(self, sample: int) -> tuple[DataFacts, list[Problem]]:
+            """``facts``, and what ``sample`` images spread over the data tell of the rest; nothing is kept of them.
+
+            Raises DataError as ``facts``.
+            """
+            return self.facts(), []
 
         def resolved(self) -> Self:
             """The same settings with absolute paths, so that a run's recipe works from every folder."""

@@ -19,11 +19,12 @@ from pydantic import Field
 from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
-from imcswav.errors import DataError
+from imcswav.data._survey import Sample, cache_room, memory, spread
+from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import must_stream
 from imcswav.imaging.read import decode_many, printable, shorter_side
-from imcswav.imaging.stream import Streamed
+from imcswav.imaging.stream import Streamed, place_of
 
 SIZE_SAMPLE, SIZE_LIMIT = 100, 64
 STATISTICS_SAMPLE = 2000
@@ -91,11 +92,43 @@ class FilesConfig(Data.Config):
 
     def facts(self) -> DataFacts:
         """From the listing alone, unreadable files included; raises DataError when there are no files."""
-        train, test = self.listings()
+        return self._facts(*self.listings())
+
+    def _facts(self, train: Listing, test: Listing | None) -> DataFacts:
         side, tests = self.side(train), len(test.paths) if test else 0
         return DataFacts(
             len(train.paths), self.channels, side, *self.constants(), resize=self.resize, test_images=tests
         )
+
+    def surveyed(self, sample: int) -> tuple[DataFacts, list[Problem]]:
+        """``facts``, and what a sample of the files, the listing and room for decoded images give to complain of."""
+        train, test = self.listings()
+        facts = self._facts(train, test)
+        problems = [problem for listing in filter(None, (train, test)) for problem in self.oddities(listing)]
+        for listing, least in ((train, 2), (test, 1)):
+            if listing is not None:
+                problems += self._sampled(listing, sample, facts.size, least)
+        image = self.channels * facts.size**2
+        files = len(train.paths) + (len(test.paths) if test else 0)
+        streams = bool(must_stream(self.placement, files * image))
+        if not streams:
+            problems += memory(files, self.channels, facts.size, self.placement)
+        for listing, limit in ((train, self.limit), (test, None)):
+            if listing is not None and (streams or len(listing.paths) >= CACHED_FROM):
+                way = [os.path.abspath(listing.folder), limit, self.channels, facts.size, self.resize, *listing.part]
+                problems += cache_room(place_of(listing.folder, way), len(listing.paths) * image)
+        return facts, problems
+
+    def _sampled(self, listing: Listing, sample: int, side: int, least: int) -> list[Problem]:
+        chosen = [listing.paths[index] for index in spread(len(listing.paths), sample)]
+        named = ((printable(path), path) for path in chosen)
+        looked = Sample.of(len(listing.paths), named, side=side, channels=self.channels, resize=self.resize)
+        return looked.problems("data.root", least, f"`imcswav inspect {printable(listing.folder)}` lists them all.")
+
+    def oddities(self, listing: Listing) -> list[Problem]:
+        """Warnings of what is in a split's folder beside its images."""
+        said = _ignored(listing)
+        return [Problem("data.root", said, severity="warning")] if said else []
 
     def side(self, train: Listing) -> int:
         """``size``, or what a sample of the files' headers suggests."""

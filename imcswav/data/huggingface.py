@@ -20,7 +20,8 @@ from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.data._files import SIZE_SAMPLE, common_side
-from imcswav.errors import DataError
+from imcswav.data._survey import Sample, spread
+from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.read import empty_images, shorter_side, try_decode
 from imcswav.plugins import did_you_mean, hookimpl
@@ -68,6 +69,21 @@ class HuggingFace(Data, name="huggingface"):
             count = min(len(train), self.limit or len(train))
             tests = 0 if test is None else len(test)
             return DataFacts(count, self.channels, self.side(train), resize=self.resize, test_images=tests)
+
+        def surveyed(self, sample: int) -> tuple[DataFacts, list[Problem]]:
+            """``facts``, and what decoding some images of a local copy gives to complain of."""
+            facts, problems = self.facts(), list[Problem]()
+            if not self.local():
+                return facts, problems
+            for split, least in zip(self.splits(), (2, 1), strict=True):
+                if split is not None:
+                    column = self.image_column(split)
+                    named = ((f"row {row}", _source(split[row][column])) for row in spread(len(split), sample))
+                    looked = Sample.of(
+                        len(split), named, side=facts.size, channels=self.channels, resize=self.resize
+                    )  # fmt: skip
+                    problems += looked.problems("data.path", least, "The run lists them in skipped.csv.")
+            return facts, problems
 
         def resolved(self) -> Self:
             """With an absolute path, where it is one."""

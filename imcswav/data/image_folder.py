@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from imcswav.data._files import Files, FilesConfig, Listing
-from imcswav.errors import DataError
+from imcswav.errors import DataError, Problem
 from imcswav.imaging.read import find_files, printable
 from imcswav.plugins import hookimpl
 
@@ -50,6 +50,22 @@ class ImageFolder(Files, name="image_folder"):
             return DataError(
                 f"There are no {kind} in '{folder}' or below it{seen}; put some there or change data.root."
             )
+
+        def oddities(self, listing: Listing) -> list[Problem]:
+            """Other files, and images beside class folders, which keep these from being ground truth."""
+            problems = super().oddities(listing)
+            if listing.classes is not None or self.labels == "none":
+                return problems
+            inside = [path.relative_to(listing.folder).parts for path in listing.paths]
+            loose, classes = [parts[0] for parts in inside if len(parts) == 1], {p[0] for p in inside if len(p) > 1}
+            if loose and len(classes) > 1:
+                message = (
+                    f"{len(loose)} of {len(inside)} images lie in {listing.folder} itself beside folders "
+                    f"(the first is {printable(loose[0])}), so the folders are no ground truth."
+                )
+                remedy = 'Move them into folders, or set labels = "none".'
+                problems.append(Problem("data.root", message, remedy, severity="warning"))
+            return problems
 
         def distinct(self, train: Listing) -> Listing:
             """Without duplicates, if so wanted; the largest image of those that show the same stays."""

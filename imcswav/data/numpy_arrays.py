@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from imcswav.data import Data, DataFacts, Split, blind_subset
-from imcswav.errors import DataError
+from imcswav.data._survey import spread
+from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Array, Resize, stack
 from imcswav.imaging.read import empty_images, to_images
 from imcswav.plugins import did_you_mean, hookimpl
@@ -71,6 +72,30 @@ class NumpyData(Data, name="numpy"):
             count = min(shape[0], self.limit or shape[0])
             tests = self.arrays().header(names["test"])[0][0] if "test" in names else 0
             return DataFacts(count, self.channels or one.shape[1], size, resize=self.resize, test_images=tests)
+
+        def surveyed(self, sample: int) -> tuple[DataFacts, list[Problem]]:
+            """``facts``, and whether labels fit their images, and some images of mapped arrays are such."""
+            facts, names, arrays, problems = self.facts(), self.names(), self.arrays(), list[Problem]()
+            for images, labels in (("images", "labels"), ("test", "test_labels")):
+                if images not in names:
+                    continue
+                (count, *_), _ = arrays.header(names[images])
+                try:
+                    if labels in names:
+                        self.check_labels(names[labels], *arrays.header(names[labels]), count)
+                    if not arrays.packed:
+                        self._shaped(arrays.read(names[images])[spread(count, sample)])
+                except DataError as error:
+                    problems.append(Problem("data.file", str(error)))
+            return facts, problems
+
+        def check_labels(self, name: str, shape: tuple[int, ...], kind: np.dtype[Any], count: int) -> None:
+            """Raise DataError unless an array has a whole number for each image."""
+            if shape not in ((count,), (count, 1)) or kind.kind not in "iu":
+                raise DataError(
+                    f"The labels '{name}' of '{self.file}' have to be {count} whole numbers, one an image; "
+                    f"they have type {kind} and shape {shape}."
+                )
 
         def resolved(self) -> Self:
             """With an absolute path."""
@@ -144,11 +169,7 @@ class NumpyData(Data, name="numpy"):
 
     def _labels(self, arrays: Arrays, name: str, count: int) -> Tensor:
         values = arrays.read(name)
-        if values.shape not in ((count,), (count, 1)) or values.dtype.kind not in "iu":
-            raise DataError(
-                f"The labels '{name}' of '{self.config.file}' have to be {count} whole numbers, one an image; "
-                f"they have type {values.dtype} and shape {values.shape}."
-            )
+        self.config.check_labels(name, values.shape, values.dtype, count)
         return torch.from_numpy(values.reshape(count).astype(np.int64))
 
 

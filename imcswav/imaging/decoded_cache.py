@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from imcswav.files import existing
+
 FORMAT = 1
 KEPT_FREE = 2**30
 """Bytes of the disk that the cache leaves to others."""
@@ -44,6 +46,17 @@ def digest(parts: Iterable[object]) -> str:
     for part in parts:
         found.update(f"{part}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()[:24]
+
+
+def no_room(folder: Path, need: int) -> str:
+    """Why ``need`` bytes more can't be kept in a folder, made or not; empty where they can. Raises OSError."""
+    free = shutil.disk_usage(existing(folder)).free
+    return f"{need / 1e9:.1f} GB more are needed and {free / 1e9:.1f} GB are free" if need > free - KEPT_FREE else ""
+
+
+def taken(place: str) -> int:
+    """Bytes on disk of the decoded images that are kept for ``place``, of whatever key."""
+    return sum(_taken(path) for path in (cache_root() / place).glob("*.pixels"))
 
 
 class DecodedCache:
@@ -70,9 +83,8 @@ class DecodedCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _remove_others(folder, key)
-            need, free = count * int(np.prod(shape)) - _taken(pixels), shutil.disk_usage(folder).free
-            if need > free - KEPT_FREE:
-                raise OSError(errno.ENOSPC, f"{need / 1e9:.1f} GB more are needed and {free / 1e9:.1f} GB are free")
+            if shortage := no_room(folder, count * int(np.prod(shape)) - _taken(pixels)):
+                raise OSError(errno.ENOSPC, shortage)
             return cls(pixels, checks, count, shape)
         except OSError as error:
             _warn(folder, error)

@@ -57,7 +57,7 @@ class Streamed(Fetched):
         super().__init__((len(paths), channels, size, size), torch.device("cpu"))
         self.paths, self.resize, self.skipped = paths, resize, skipped
         self._files, changed = _facts(paths, folder)
-        place = _place(folder, [os.path.abspath(folder), limit, channels, size, resize, *part])
+        place = place_of(folder, [os.path.abspath(folder), limit, channels, size, resize, *part])
         key = digest([FORMAT, channels, size, resize, self._files, changed])
         self.cache = DecodedCache.open(place, key, len(paths), self.shape[1:])
         self.rows = np.arange(len(paths))  # the file of each image: all, until unreadable ones are left out
@@ -161,7 +161,7 @@ def _facts(paths: Sequence[Path], folder: Path) -> tuple[str, str]:
     return digest(facts()), digest(changed)
 
 
-def _place(folder: Path, settings: Sequence[object]) -> str:
+def place_of(folder: Path, settings: Sequence[object]) -> str:
     """Folder of the cache: readable, and one for each folder, part of it and way of decoding it."""
     name = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)[:40]
     return f"{name}-{digest(settings)[:12]}"

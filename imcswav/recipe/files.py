@@ -15,6 +15,7 @@ from imcswav.recipe import Recipe, gather
 from imcswav.recipe.errors import Path as Keys
 from imcswav.recipe.errors import problems_of, shown, written
 from imcswav.recipe.merge import Override, apply, merge, odd, parse_overrides, unaliased
+from imcswav.recipe.salvage import salvage
 from imcswav.recipe.sources import Layer, read_layers, recipe_names
 
 __all__ = ["dump_recipe", "load_recipe", "placed", "problems_of", "recipe_names"]
@@ -77,6 +78,42 @@ def load_recipe(source: str | Path | Mapping[str, Any], overrides: Overrides = (
     of dotted paths to values. Their order doesn't matter, but of two for the same path the later wins.
     Raises RecipeError with every problem found.
     """
+    origin, _, problems, recipe, _ = _load(source, overrides)
+    if problems or recipe is None:
+        raise RecipeError(origin.name, problems)
+    return recipe
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with its mistakes: ``problems`` has all that the schema finds, with file and line.
+
+    ``recipe`` is without them, so that the rest can be checked too; ``wrong`` are the dotted places that can't be
+    relied on in it (see imcswav/recipe/salvage.py). None where nothing can be checked.
+    """
+
+    name: str
+    recipe: Recipe | None
+    problems: list[Problem]
+    wrong: frozenset[str] = frozenset()
+
+
+def load_partly(source: str | Path | Mapping[str, Any], overrides: Overrides = ()) -> Loaded:
+    """As ``load_recipe``, but mistakes in settings are returned.
+
+    Raises RecipeError where there are no settings yet: no such file, no TOML, an override that is none.
+    """
+    origin, tables, problems, recipe, error = _load(source, overrides)
+    if recipe is not None or error is None:
+        return Loaded(origin.name, recipe, problems)
+    recipe, wrong = salvage(tables, error)
+    return Loaded(origin.name, recipe, problems, wrong)
+
+
+def _load(
+    source: str | Path | Mapping[str, Any], overrides: Overrides
+) -> tuple[_Origin, dict[str, Any], list[Problem], Recipe | None, ValidationError | None]:
+    """Where it came from, its tables, their problems, and the recipe or the error of its validation."""
     layers = read_layers(source)
     changes, problems = parse_overrides(overrides)
     for change in changes:
@@ -94,9 +131,7 @@ def load_recipe(source: str | Path | Mapping[str, Any], overrides: Overrides = (
     elif found:
         problems.append(Problem("", f"can't be checked: {found}."))
     problems += origin.doubled()
-    if problems or recipe is None:
-        raise RecipeError(origin.name, problems)
-    return recipe
+    return origin, tables, problems, recipe, found if isinstance(found, ValidationError) else None
 
 
 def placed(

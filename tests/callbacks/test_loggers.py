@@ -10,7 +10,7 @@ from tiny import short_run
 
 import imcswav
 from imcswav.callbacks._logger import FILE, numbers
-from imcswav.errors import RunError
+from imcswav.errors import RecipeError
 from imcswav.recipe import DEFAULT_CALLBACKS
 
 LOGGERS = ("wandb", "mlflow", "trackio")
@@ -43,7 +43,7 @@ def test_no_logger_is_on_by_itself(tiny):
 def test_a_missing_package_is_one_sentence_with_what_to_install(tiny, tmp_path, monkeypatch, logger):
     monkeypatch.setitem(sys.modules, logger, None)
     tiny["callbacks"][logger] = {}
-    with pytest.raises(RunError, match=rf"pip install 'imcswav\[{logger}\]'"):
+    with pytest.raises(RecipeError, match=rf"pip install 'imcswav\[{logger}\]'"):
         short_run(tiny, tmp_path / "run")
 
 

@@ -79,9 +79,10 @@ def small(recipe, world):
 
 @contextlib.contextmanager
 def cut_short(world):
-    """Trainings take two steps, however they are asked for, and their plots are empty."""
+    """Trainings take two steps, however they are asked for, and their plots are empty; a check times no steps."""
     with (
         mock.patch("imcswav.api.load_recipe", lambda *given: small(load_recipe(*given), world)),
+        mock.patch("imcswav.preflight.try_steps", return_value=(None, [])),
         mock.patch("matplotlib.figure.Figure.savefig", lambda figure, path, **settings: Path(path).write_bytes(b"")),
     ):
         yield
