@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data
 from imcswav.devices import pick_device
 from imcswav.engine import Engine, compiles
-from imcswav.errors import Problem
+from imcswav.errors import Problem, RunError
 from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
@@ -31,11 +33,16 @@ INIT = 0
 
 
 def build_run(
-    recipe: Recipe, *, out: str | Path | None = None, data: Data | None = None
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    data: Data | None = None,
+    ready: Callable[[], object] | None = None,
 ) -> tuple[Trainer, list[Problem]]:
     """A trainer in a new run folder, and the warnings of the checks.
 
-    The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
+    The folder is made after all checks have passed and the data are read, and ``ready`` is called just before. Raises
+    RecipeError, DataError, RunError.
     """
     problems = raise_errors(recipe.name, check_recipe(recipe, None if data is None else data.facts))
     recipe = recipe.resolved().model_copy(update={"expected": None})  # a claim about the file, not about this run
@@ -47,6 +54,8 @@ def build_run(
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     learner, origin = new_learner(recipe, data, problems)
     engine = build_engine(recipe, learner, device)
+    if ready is not None:
+        ready()
     trainer = assemble(recipe, engine, data, RunFolder.create(recipe, out, origin))
     return trainer, [*problems, *note_skipped(trainer)]
 
@@ -56,7 +65,7 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
     Raises RunError when no checkpoint can be read, or when it is of other images or another recipe; DataError.
     """
-    if not checkpoint.saved(run.checkpoints):
+    if not run.saved:
         return _begin_again(run, device, data)
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
     recipe = run.recipe()
@@ -74,6 +83,11 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
 def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Trainer:
     """The trainer of a run that was killed before its first checkpoint: all that it did is done again."""
+    if not run.can_go_on:
+        raise RunError(
+            f"{run.path} has results and no checkpoint to go on from; nothing is overwritten: start a new run."
+        )
+    warnings.warn(f"{run.path} has no checkpoint yet, so the run begins anew there.", stacklevel=4)
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
