@@ -163,7 +163,9 @@ def outcome(folder):
         "weights": (folder / "model" / "weights.safetensors").read_bytes(),
         "config": (folder / "model" / "config.json").read_text(),
         "assignments": (folder / "assignments.csv").read_text(),
-        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.parent.name != "tensorboard"),
+        "files": sorted(
+            str(path.relative_to(folder)) for path in folder.rglob("*") if path.parent.name != "tensorboard"
+        ),
     }
 
 

@@ -13,6 +13,8 @@ CASE = Path(__file__).with_name("soak_case.py")
 EPOCHS, WARM = 2000, 500
 MEGABYTES = 5
 """By which the memory of 1,000 epochs may grow."""
+READ = 5000
+"""Bytes that ten of the last epochs may read more than ten of the first: in between the log has grown by a megabyte."""
 CALLS = 20
 """Of some 17,000 in an epoch: what Python itself does in between isn't the same in each."""
 pytestmark = [
@@ -74,7 +76,7 @@ def test_two_thousand_epochs_leave_memory_handles_and_work_as_they_were(kind, tm
         assert len({one[counted] for one in samples}) == 1, (counted, said)
     assert samples[-1]["checkpoints"] == 2
     assert abs(last - first) <= CALLS, said
-    assert median(read[-20:]) <= 1.02 * median(read[:20]), said  # a log read as a whole would be read longer and longer
+    assert median(read[-20:]) - median(read[:20]) < READ, said  # a log that is read as a whole takes longer and longer
     assert found["written"]["metrics.jsonl"] + log_size(found["written"]) < 1000 * found["rows"], said
 
 
