@@ -1,9 +1,10 @@
-"""2,000 epochs leave memory, file handles and the work of an epoch as they were; run with -m slow -s to see the figures."""
+"""2,000 epochs leave memory, file handles and an epoch's work as they were; run with -m slow -s to see the figures."""
 
 import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -55,8 +56,8 @@ def test_two_thousand_epochs_leave_memory_handles_and_work_as_they_were(kind, tm
     epochs = [one["epoch"] for one in samples]
     assert epochs[-1] == EPOCHS
     grown = slope(epochs, [one["resident"] / 1e6 for one in samples]) * 1000
-    read = [after["read"] - before["read"] for before, after in zip(samples, samples[1:], strict=False)]
-    cpu = [after["cpu_seconds"] - before["cpu_seconds"] for before, after in zip(samples, samples[1:], strict=False)]
+    read = [after["read"] - before["read"] for before, after in pairwise(samples)]
+    cpu = [after["cpu_seconds"] - before["cpu_seconds"] for before, after in pairwise(samples)]
     calls = list(found["calls"].values())
     first, last = median(calls[:20]), median(calls[-20:])
     said = {
