@@ -36,8 +36,8 @@ def settings_of(case, what):
     from imcswav.recipe.files import load_recipe
 
     given = short(copy.deepcopy(TINY)) if case == "tiny" else "digits"
-    changes = {"trainer.epochs": EPOCHS[what][case], "trainer.deterministic": True, "trainer.device": "cpu"}
-    return load_recipe(given, changes).tables()
+    changes = {"trainer.epochs": EPOCHS[what][case], "trainer.deterministic": True}
+    return load_recipe(given, changes | {"trainer.device": "cpu", "evaluation.plots": True}).tables()
 
 
 def images(settings):
