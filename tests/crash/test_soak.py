@@ -74,11 +74,16 @@ def test_two_thousand_epochs_leave_memory_handles_and_work_as_they_were(kind, tm
     print(kind, json.dumps(said))
     assert grown < MEGABYTES, said
     for counted in ("handles", "threads", "checkpoints", "files"):
-        assert len({one[counted] for one in samples}) == 1, (counted, said)
+        assert len(set(floors([one[counted] for one in samples]))) == 1, (counted, said)
     assert samples[-1]["checkpoints"] == 2
     assert abs(last - first) <= CALLS, said
     assert median(read[-20:]) - median(read[:20]) < READ, said  # a log that is read as a whole takes longer and longer
     assert found["written"]["metrics.jsonl"] + log_size(found["written"]) < 1000 * found["rows"], said
+
+
+def floors(values):
+    """The least of every ten: another thread may have a file open for a moment, as TensorBoard's does."""
+    return [min(values[first : first + 10]) for first in range(0, len(values) - 9, 10)]
 
 
 def log_size(written):
