@@ -72,13 +72,14 @@ def prepare(
     out: str | Path | None,
     data: Any,
     warn: Callable[[Problem], object] | None,
+    ready: Callable[[], object] | None = None,
 ) -> Trainer:
-    """Everything of ``run`` up to the first step: checks, data, the run folder."""
+    """Everything of ``run`` up to the first step: checks, data, the run folder, before which ``ready`` is called."""
     distributed.start()
     overrides = with_data(overrides, data)
     loaded = _loaded(recipe, overrides, out, data)
     try:
-        trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded))
+        trainer, problems = build_run(loaded, out=out, data=_as_data(data, loaded), ready=ready)
     except RecipeError as error:
         raise RecipeError(error.source, placed(error.problems, recipe, overrides)) from error
     for problem in placed(problems, recipe, overrides) if distributed.is_main() else ():
@@ -103,6 +104,8 @@ def _loaded(
 
 def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
     """Go on with an interrupted run from its newest checkpoint; a finished one is returned as it is.
+
+    A run that was killed before its first checkpoint begins anew in its folder, with a warning.
 
     Raises RunError when another process works in the folder, or when the run can't go on; DataError.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,16 @@ INIT, RANK = 0, 5
 
 
 def build_run(
-    recipe: Recipe, *, out: str | Path | None = None, data: Data | None = None
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    data: Data | None = None,
+    ready: Callable[[], object] | None = None,
 ) -> tuple[Trainer, list[Problem]]:
     """A trainer in a new run folder, and the warnings of the checks.
 
-    The folder is made after all checks have passed and the data are read. Raises RecipeError, DataError, RunError.
+    The folder is made after all checks have passed and the data are read, and ``ready`` is called just before. Raises
+    RecipeError, DataError, RunError.
     """
     problems = _preflight(recipe, None if data is None else data.facts, out)
     recipe = recipe.resolved().model_copy(update={"expected": None})  # a claim about the file, not about this run
@@ -48,6 +55,8 @@ def build_run(
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"placement": "stream"})})
     learner, origin = new_learner(recipe, data, problems)
     engine = build_engine(recipe, learner, device)
+    if ready is not None:
+        ready()
     made = RunFolder.create(recipe, out, origin) if distributed.is_main() else None
     run = distributed.from_main(made)
     assert run is not None
@@ -75,7 +84,7 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
     Raises RunError when no checkpoint can be read, or when it is of other images or another recipe; DataError.
     """
-    if not checkpoint.saved(run.checkpoints):
+    if not run.saved:
         return _begin_again(run, device, data)
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
     recipe = run.recipe()
@@ -94,6 +103,11 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
 def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Trainer:
     """The trainer of a run that was killed before its first checkpoint: all that it did is done again."""
+    if not run.can_go_on:
+        raise RunError(
+            f"{run.path} has results and no checkpoint to go on from; nothing is overwritten: start a new run."
+        )
+    warnings.warn(f"{run.path} has no checkpoint yet, so the run begins anew there.", stacklevel=4)
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)

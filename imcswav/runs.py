@@ -81,21 +81,17 @@ class RunFolder:
 
     @classmethod
     def latest_unfinished(cls, recipe: Recipe) -> RunFolder:
-        """The newest run of this recipe under runs/ that has a checkpoint and no summary.
+        """The newest run of this recipe under runs/ that isn't finished; one with a checkpoint before those without.
 
         Recipes are the same when they differ at most in where and how loudly they run.
         """
         folders = sorted((Path("runs") / recipe.name).glob("*/recipe.toml"), reverse=True)
-        for file in folders:
-            run = cls(file.parent)
-            if (
-                not run.finished
-                and any(run.checkpoints.glob("step-*.pt"))
-                and same_but_for_place(run.recipe(), recipe.resolved())
-            ):
+        runs = [run for run in map(cls, (file.parent for file in folders)) if not run.finished and run.can_go_on]
+        for run in sorted(runs, key=lambda run: not run.saved):  # stable: the newest first
+            if same_but_for_place(run.recipe(), recipe.resolved()):
                 return run
         raise RunError(
-            f"There is no unfinished run of this recipe with a checkpoint under {Path('runs') / recipe.name}; "
+            f"There is no unfinished run of this recipe under {Path('runs') / recipe.name}; "
             f"leave --resume out to start one, or name the folder: imcswav resume RUN."
         )
 
@@ -113,6 +109,17 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end: the summary is there, and nobody works, or was killed, after writing it."""
         return (self.path / "summary.json").is_file() and not (self.path / lock.FILE).exists()
+
+    @property
+    def saved(self) -> bool:
+        """Whether there is a checkpoint."""
+        return any(self.checkpoints.glob("step-*.pt"))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether an unfinished run has a checkpoint, or came to no results without one, so that it may begin anew."""
+        made = (self.path / "recipe.toml").is_file()
+        return made and (self.saved or not (self.model.exists() or (self.path / "summary.json").exists()))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -173,8 +180,13 @@ def refuse_filled(path: Path) -> None:
 
     What a run that was killed while it made the folder left there doesn't count.
     """
-    if path.exists() and (not path.is_dir() or not all(_is_leftover(entry) for entry in path.iterdir())):
+    if not is_free(path):
         raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
+
+
+def is_free(path: Path) -> bool:
+    """Whether nothing stands there but an empty folder, or one with what a killed run left half written."""
+    return not path.exists() or (path.is_dir() and all(_is_leftover(entry) for entry in path.iterdir()))
 
 
 def _is_leftover(path: Path) -> bool:

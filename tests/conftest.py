@@ -22,6 +22,7 @@ TINY = {
     "optimizer": {"name": "adam", "lr": 1e-3},
     "trainer": {"epochs": 3, "batch_size": 256, "device": "cpu", "threads": 1},
     "callbacks": {"tensorboard": {"enabled": False}},
+    "evaluation": {"plots": False},  # drawing takes three quarters of so short a run
 }
 
 

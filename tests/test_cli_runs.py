@@ -15,6 +15,8 @@ import tomli_w
 from cli_calls import call, imcswav, write_recipe
 from PIL import Image
 
+DRAWN = ("--set", "evaluation.plots=true")
+
 
 @pytest.fixture
 def recipe(tiny, tmp_path):
@@ -28,7 +30,7 @@ def finished(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("work")
     (folder / "tiny.toml").write_text(tomli_w.dumps(TINY))
-    done = imcswav("run", "tiny.toml", "--set", "trainer.max_steps=3", "--seed", "5", cwd=folder)
+    done = imcswav("run", "tiny.toml", "--set", "trainer.max_steps=3", *DRAWN, "--seed", "5", cwd=folder)
     assert done.returncode == 0, done.stderr
     (run,) = (folder / "runs" / "tiny").iterdir()
     return run, done

@@ -56,6 +56,7 @@ def test_recipe_trains_two_steps(name, tmp_path):
     data = ArrayData.of(images, labels=np.arange(count) % clusters)
     data.train.subsets = {subset: torch.arange(count) % 8 > 0 for subset in (facts.subsets if facts else ())}
     small = {"trainer.batch_size": batch, "trainer.max_steps": 2, "trainer.threads": 1, "clusters": clusters}
+    small |= {"evaluation.plots": False, "evaluation.signals": False}  # they take longer than the two steps
     if data.train.subsets:
         small["learner.bank.images"] = 2  # few enough for a loss in these two steps
     if getattr(recipe.learner.backbone, "pretrained", False):

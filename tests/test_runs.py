@@ -120,6 +120,14 @@ def test_latest_unfinished_run_of_the_same_recipe(recipe, tiny, tmp_path, monkey
     assert RunFolder.latest_unfinished(recipe).path == wanted
 
 
+def test_a_run_without_checkpoint_is_the_latest_where_none_has_one_but_not_with_results(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place(recipe, "20250101-000000-aaaa", checkpoint=False)
+    wanted = place(recipe, "20250102-000000-aaaa", checkpoint=False)
+    (place(recipe, "20250103-000000-aaaa", checkpoint=False) / "model").mkdir()
+    assert RunFolder.latest_unfinished(recipe).path == wanted
+
+
 def test_open_and_summary_name_what_is_missing(recipe, tmp_path):
     with pytest.raises(RunError, match=r"is no run folder: it holds no recipe\.toml"):
         RunFolder.open(tmp_path)

@@ -130,6 +130,7 @@ class _Climb:
 
     def _write(self) -> None:
         result, folder = self._result(), RunFolder(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
         folder.write_json(FILE, record(result, self.seeds, self.state.environment))
         folder.write_text("ladder.md", markdown(result, self.seeds, self.state.environment))
         write_csv(self.folder / "ladder.csv", *sheet(result))

@@ -31,6 +31,7 @@ from imcswav.runs import (
     continued_environment,
     environment,
     figures,
+    is_free,
     new_folder,
     refuse_filled,
     same_but_for_place,
@@ -199,7 +200,7 @@ class _Series:
     go_on: str
 
     def run(self) -> SeedsResult:
-        """Every seed that isn't finished; the list is written as soon as the first run's folder is."""
+        """Every seed that isn't finished; the list is written just before the first run's folder is made."""
         done: dict[int, RunResult] = {}
         seeds = self.known["seeds"]
         try:
@@ -232,16 +233,31 @@ class _Series:
         run = RunFolder(self.folder / begun) if begun else None
         if run is not None and run.finished:
             return resume(run.path)
-        if run is not None and any(run.checkpoints.glob("step-*.pt")):
+        if run is not None and run.can_go_on:
             done_here = resume(run.path, self._device(), data=self.data)
             self._note_environment()
             return done_here
         path = _unused(self.folder, seed)
-        trainer = prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn)
+
+        def ready() -> None:
+            self.known["runs"][str(seed)] = path.name
+            self._begin(SeedsResult(self.folder, done))
+
+        return complete(prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn, ready))
+
+    def _begin(self, done: SeedsResult) -> None:
+        """Write the list before a run's folder: a process killed from here on leaves what can be gone on with.
+
+        Of a ladder, which is told by ``written``, before that of the seeds.
+        """
         self._note_environment()
-        self.known["runs"][str(seed)] = path.name
-        self._write(SeedsResult(self.folder, done))
-        return complete(trainer)
+        try:
+            self.written()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(done)
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"The folder {self.folder} can't be written: {reason}; give another --out.") from error
 
     def _note_environment(self) -> None:
         """What the first run that is trained here finds, and of later ones what is another."""
@@ -344,9 +360,9 @@ def _with_seed(overrides: Overrides, seed: int) -> Overrides:
 
 
 def _unused(folder: Path, seed: int) -> Path:
-    """``seed-<n>``, or ``seed-<n>-2`` … where an earlier attempt left no checkpoint: nothing is overwritten."""
+    """``seed-<n>``, or ``seed-<n>-2`` … where an attempt left what can't be gone on with: nothing is overwritten."""
     attempt, path = 1, folder / f"seed-{seed}"
-    while path.exists():
+    while not is_free(path):
         attempt += 1
         path = folder / f"seed-{seed}-{attempt}"
     return path

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from crash_case import CASES
 
 CASE = Path(__file__).with_name("crash_case.py")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="forks"),
+    pytest.mark.parametrize("case", CASES),
 ]
+STEPS = {"tiny": (4, 8), "digits": (14, 28)}
+"""At the ends of the epochs."""
 
 
 def killed(*words):
@@ -31,10 +35,10 @@ def killed(*words):
     return found
 
 
-def test_once_at_each_write_flush_rename_link_and_removal(tmp_path):
-    found = killed("events", tmp_path)
+def test_once_at_each_write_flush_rename_link_and_removal(case, tmp_path):
+    found = killed("events", case, tmp_path)
     written = {
-        "recipe.toml", "environment.json", "step-000000004.pt", "step-000000008.pt",
+        "recipe.toml", "environment.json", *(f"step-{step:09d}.pt" for step in STEPS[case]),
         "weights.safetensors", "config.json", "assignments.csv", "clusters.png", "confusion.png", "curves.png",
         "summary.json",
     }  # fmt: skip
@@ -42,7 +46,7 @@ def test_once_at_each_write_flush_rename_link_and_removal(tmp_path):
     assert found["kills"] >= 4 * len(written)
 
 
-def test_twenty_times_at_random_moments(tmp_path):
-    found = killed("random", tmp_path, 20, 0)
+def test_twenty_times_at_random_moments(case, tmp_path):
+    found = killed("random", case, tmp_path, 20, 0)
     assert found["kills"] == 20
     assert found["with_a_checkpoint"] > 0  # else every kill came before there was anything to lose

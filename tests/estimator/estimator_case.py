@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 import imcswav
 
-RECIPE = {key: value for key, value in copy.deepcopy(TINY).items() if key != "data"} | {
+RECIPE = {key: value for key, value in copy.deepcopy(TINY).items() if key not in ("data", "evaluation")} | {
     "views": {"name": "multicrop", "crops": [{"count": 2, "size": 8, "scale": [0.5, 1.0]}], "flip": 0.0},
     "heads": {**TINY["heads"], "prototypes": {"name": "prototypes", "input": "projection", "count": 12}},
     "trainer": {"epochs": 1, "batch_size": 32, "threads": 1},

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import shlex
-from pathlib import Path
 
 import pytest
 import tomli_w
@@ -24,12 +23,6 @@ from imcswav.runs import REFERENCE
 
 SHARPER = '[[losses]]\nname = "swav"\ntemperature = 0.2\n'
 NAN = "[optimizer]\nlr = 1e30\n"
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    """They take most of the time of so short a run."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **settings: Path(path).touch())
 
 
 @pytest.fixture

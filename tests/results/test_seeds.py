@@ -1,6 +1,7 @@
 """Several seeds: which, what is written, what an interruption leaves, and how it goes on."""
 
 import json
+import shutil
 import statistics
 
 import pytest
@@ -101,17 +102,14 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(recipe, tmp_path, monkeypa
     assert steps == []
 
 
-def test_a_run_without_checkpoint_is_started_anew_beside(recipe, tmp_path, monkeypatch):
-    def stop(learner, progress):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(MultiView, "after_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run_seeds(recipe, "0", out=tmp_path / "seeds", data=images())
+def test_a_run_that_can_not_go_on_is_started_anew_beside(recipe, tmp_path):
+    """Its checkpoints were deleted, and it has results: nothing of them is overwritten."""
+    kept = run_seeds(recipe, "0", out=tmp_path / "seeds", data=images()).runs[0].path
+    shutil.rmtree(kept / "checkpoints")
+    (kept / "summary.json").unlink()
     resume_seeds(tmp_path / "seeds", data=images())
     assert read(tmp_path / "seeds")["runs"] == {"0": "seed-0-2"}
-    assert (tmp_path / "seeds" / "seed-0").is_dir()
+    assert (kept / "model").is_dir()
 
 
 def test_seeds_can_be_added_to_the_newest_series_of_the_same_recipe(recipe, tmp_path, monkeypatch):
