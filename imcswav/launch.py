@@ -91,7 +91,7 @@ def launch(devices: int, words: Sequence[str], device: str | None) -> int:
     return 0
 
 
-def to_go_on_with(recipe: Recipe, out: Path | None, resume: bool) -> Path | None:
+def to_go_on_with(recipe: Callable[[], Recipe], out: Path | None, resume: bool) -> Path | None:
     """The run folder to go on with: ``resume`` wants it, or processes were restarted; None to begin a run.
 
     Raises RunError when none is found that was asked for.
@@ -104,7 +104,7 @@ def to_go_on_with(recipe: Recipe, out: Path | None, resume: bool) -> Path | None
     found: Path | None = None
     if distributed.is_main():
         try:
-            found = RunFolder.latest_unfinished(recipe).path if out is None else RunFolder.open(out).path
+            found = RunFolder.latest_unfinished(recipe()).path if out is None else RunFolder.open(out).path
         except RunError:  # what was restarted may have ended before it made its folder
             if resume:
                 raise

@@ -106,6 +106,7 @@ class Trainer:
                 self._train_step(batch)
                 values = self._collect_logs() if self._log_due() else None
             if values is not None:
+                self._agree()
                 self.call("log", values)
                 self.stopped = distributed.from_main(self.stopped)
             while self.engine.notes:
@@ -173,7 +174,6 @@ class Trainer:
     def _collect_logs(self) -> dict[str, float]:
         """Means since the last call over the steps that had each: the one place where the host waits for the device."""
         sums = distributed.batch_mean(torch.stack([value.float() for value in self._sums.values()])).tolist()
-        self._agree()
         values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]):

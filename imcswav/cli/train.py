@@ -65,7 +65,7 @@ def run(
     overrides += [f"seed={seed}"] if seed is not None else []
     if resume and out is not None:
         raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
-    if (begun := launch.to_go_on_with(load_recipe(recipe, overrides), out, resume)) is not None:
+    if (begun := launch.to_go_on_with(lambda: load_recipe(recipe, overrides), out, resume)) is not None:
         return launch.told(console.finished, api.resume(begun, device=device))
     return launch.told(console.finished, api.run(recipe, overrides, out=out, warn=console.warn))
 
