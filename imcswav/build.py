@@ -13,6 +13,7 @@ import torch
 from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
 from imcswav.check import check_data, check_run, raise_errors
+from imcswav.cost import check_memory
 from imcswav.data import Data, DataFacts
 from imcswav.devices import pick_device
 from imcswav.disk import OUT
@@ -128,6 +129,7 @@ def _read(recipe: Recipe, data: Data | None) -> Data:
 
 def new_learner(recipe: Recipe, data: Data, problems: list[Problem]) -> tuple[Learner, dict[str, Any]]:
     """A learner with its first weights, and what ``environment.json`` says of their origin; see ``start_learner``."""
+    raise_errors(recipe.name, check_memory(recipe, data.facts))
     torch.manual_seed(mix(recipe.seed, INIT))
     settings = recipe.learner
     assert isinstance(settings, Learner.Config)

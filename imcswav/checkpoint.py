@@ -140,7 +140,7 @@ def _verify(path: Path) -> None:
     """Raise OSError when a byte of the file has changed: torch stores check sums but doesn't look at them."""
     with zipfile.ZipFile(path) as archive:
         if damaged := archive.testzip():
-            raise OSError(f"{damaged} is damaged")
+            raise OSError(f"{damaged.partition('/')[2]} is damaged")
 
 
 def generators(device: torch.device) -> dict[str, torch.Tensor]:

@@ -10,15 +10,34 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imcswav.blame import culprit
 from imcswav.data import Batch, DataFacts
-from imcswav.errors import Problem, RecipeError
+from imcswav.errors import Problem, RecipeError, short_of_memory
+from imcswav.imaging.read import physical_memory
 from imcswav.learners import Learner
 from imcswav.protocol import training_facts
 from imcswav.recipe import Recipe
+from imcswav.start import on_meta
 from imcswav.step import Progress
 
 SAMPLE = 2
 COPIES = 4
 """float32 copies of each parameter while training: weight, gradient, two of Adam's moments."""
+
+
+def check_memory(recipe: Recipe, facts: DataFacts) -> list[Problem]:
+    """Whether weights and buffers fit into main memory at all; nothing of them is made to find out."""
+    with torch.random.fork_rng(devices=[]):
+        learner = on_meta(recipe, facts)
+    if learner is None:  # for building it to tell
+        return []
+    tensors = {name: tensor.nbytes for name, tensor in (*learner.named_parameters(), *learner.named_buffers())}
+    need, have = sum(tensors.values()), physical_memory()
+    if need <= have:
+        return []
+    largest = max(tensors, key=tensors.__getitem__)
+    message = (
+        f"its weights and buffers need {need / 1e9:,.1f} GB of memory, most of it {largest}; here are {have / 1e9:.1f}."
+    )
+    return [Problem("learner", message, "Ask for less.")]
 
 
 @dataclass(frozen=True)
@@ -40,11 +59,13 @@ class Cost:
 def estimate(recipe: Recipe) -> Cost:
     """Build the learner without reading data and take one step on two random images; nothing is downloaded.
 
-    Raises RecipeError when the step itself fails (parts that can't work together) or the optimiser's groups match
-    nothing.
+    Raises RecipeError when the network is larger than main memory, when the step itself fails (parts that can't work
+    together) or the optimiser's groups match nothing.
     """
     facts = training_facts(recipe, recipe.data.facts())  # type: ignore[attr-defined]
     assert isinstance(recipe.learner, Learner.Config)
+    if problems := check_memory(recipe, facts):
+        raise RecipeError(recipe.name, problems)
     channels = facts.channels
     neutral = replace(facts, mean=(0.5,) * channels, std=(0.25,) * channels)
     learner: Learner = recipe.learner.restored().sampled(SAMPLE).build(facts=neutral, clusters=recipe.clusters)
@@ -77,6 +98,8 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             learner(batch, progress, recipe.seed)["loss"].backward()
     except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
+        if full := short_of_memory(error):
+            raise RecipeError(recipe.name, [Problem("learner", full)]) from error
         who = culprit(error)
         message = f"one step on two random images fails: {f'{who}: ' if who else ''}{type(error).__name__}: {error}."
         raise RecipeError(recipe.name, [Problem("learner", message, "Check that its parts fit each other.")]) from error

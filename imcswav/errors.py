@@ -7,7 +7,8 @@ ImcswavError            base; its text is one sentence: what was wrong, where, a
 ├── DataError           images are missing, unreadable or don't fit
 └── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
-The command line turns any of them into exit code 2 without a traceback; anything else is a defect of ours.
+The command line turns any of them into exit code 2 without a traceback, and so it does where memory runs out; anything
+else is a defect of ours.
 """
 
 from __future__ import annotations
@@ -76,3 +77,20 @@ class RecipeError(ImcswavError):
             return
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+"""What torch says in a RuntimeError when main memory runs out."""
+
+
+def short_of_memory(error: BaseException) -> str:
+    """A sentence where an error says that memory ran out, the device's or the machine's; else "". Imports no torch."""
+    said = " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].rstrip(".")
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not known and not (isinstance(error, RuntimeError) and any(sign in said for sign in _NO_MEMORY)):
+        return ""
+    reason = f" ({said[:200]})" if said else ""
+    return (
+        f"There is not enough memory{reason}; take a smaller trainer.batch_size, set learner.micro_batch, or use fewer "
+        f"or smaller images, crops and networks."
+    )

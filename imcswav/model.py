@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from imcswav.imaging.read import to_images
 from imcswav.learners import Embedding, Learner, training_only
 from imcswav.part import Part, dump_part
 from imcswav.progress import stage
+from imcswav.recipe.errors import problems_of
 
 FORMAT = 1
 IN_FILE = "imcswav.model"
@@ -231,10 +233,8 @@ class Model:
         try:
             model = cls._restore(config, state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            # ValueError: pydantic's, when a component is missing or has other settings in this installation
-            reason = " ".join(str(error).split())
             raise RunError(
-                f"The model in {folder} can't be restored ({reason}); install the packages and the version of "
+                f"The model in {folder} can't be restored ({_why(error)}); install the packages and the version of "
                 f"imcswav it was trained with (environment.json)."
             ) from error
         model.edits = _edits(folder)
@@ -269,6 +269,14 @@ class Model:
         """Move the network; returns self."""
         self.learner.to(device)
         return self
+
+
+def _why(error: Exception) -> str:
+    """Why a model can't be restored, in a line: it lacks something, or a part isn't as this installation has it."""
+    if isinstance(error, ValidationError):
+        return "; ".join(str(problem).rstrip(".") for problem in problems_of(error))
+    said = " ".join(str(error).split())
+    return f"it has no {said}" if isinstance(error, KeyError) else said
 
 
 def _settings(place: Path) -> tuple[dict[str, Any], Path]:

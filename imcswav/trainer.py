@@ -253,7 +253,11 @@ class Trainer:
             self.learner.load_state_dict(state["learner"])
             self.engine.load_optimizer(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise RunError(f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe: {error}") from error
+            reason = " ".join(str(error).split())[:300].rstrip(".")
+            raise RunError(
+                f"The checkpoint in {self.run.checkpoints} doesn't fit its recipe ({reason}); put recipe.toml back as "
+                f"it was, or start a new run."
+            ) from error
         restore_own(self.learner, state, self.device)
         self.step, self.epoch = state["step"], state["epoch"]
         self.stopped = state.get("stopped")  # a checkpoint of an earlier version has none

@@ -94,3 +94,19 @@ def test_parts_that_do_not_fit_are_a_problem_of_the_recipe(tiny, monkeypatch):
     tiny["losses"] = [{"name": "test_odd"}]
     with pytest.raises(RecipeError, match=r"one step on two random images fails: .*Check that its parts fit"):
         estimate(tiny)
+
+
+def test_a_network_larger_than_memory_is_refused_before_it_is_made(tiny, monkeypatch):
+    recipe = load_recipe(tiny)
+    facts = recipe.data.facts()
+    learner = recipe.learner.build(facts=recipe.data.build().facts, clusters=3)
+    need = sum(tensor.nbytes for tensor in (*learner.parameters(), *learner.buffers()))
+    monkeypatch.setattr(cost, "physical_memory", lambda: float(need))
+    assert cost.check_memory(recipe, facts) == []
+    monkeypatch.setattr(cost, "physical_memory", lambda: need - 1.0)
+    (problem,) = cost.check_memory(recipe, facts)
+    assert (problem.path, problem.severity) == ("learner", "error")
+    monkeypatch.undo()
+    tiny["heads"]["prototypes"]["count"] = 10**12  # 32 TB, or more
+    (problem,) = cost.check_memory(load_recipe(tiny), facts)
+    assert "most of it heads.prototypes" in problem.message

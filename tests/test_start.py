@@ -160,6 +160,7 @@ def test_a_backbone_s_own_starting_weights_are_left_alone(second, monkeypatch, t
     calls = []
     inner = SmallResNet.Config.restored
     monkeypatch.setattr("imcswav.build.check_run", lambda *given: [])  # it counts weights without loading any
+    monkeypatch.setattr("imcswav.build.check_memory", lambda *given: [])  # it counts weights without loading any
     monkeypatch.setattr(SmallResNet.Config, "restored", lambda self: calls.append(self) or inner(self))
     built(second | {"init": None}, tmp_path / "plain")
     assert calls == []

@@ -21,7 +21,7 @@ class SmallResNet(Backbone, name="small_resnet"):
         """Channels of each stage; the last is the feature width."""
         strides: list[int] = Field([1, 2, 2], min_length=1)
         """Stride of each stage's first block; leave the leading 1 out to drop the full-resolution stage."""
-        blocks: int = Field(1, ge=1)
+        blocks: int = Field(1, ge=1, le=100)
         """Basic blocks a stage."""
 
         @model_validator(mode="after")

@@ -162,7 +162,12 @@ class NumpyData(Data, name="numpy"):
         for start in range(0, len(chosen), CHUNK):
             piece = values[chosen[start : start + CHUNK]]
             piece = piece[:, None] if piece.ndim == 3 else piece
-            read = to_images(piece, size=facts.size, channels=facts.channels, resize=self.resize)
+            try:
+                read = to_images(piece, size=facts.size, channels=facts.channels, resize=self.resize)
+            except DataError as error:
+                raise DataError(
+                    f"The array '{names[images]}' of '{self.config.file}' can't be taken as images: {error.__cause__}."
+                ) from error
             pixels_NCHW[start : start + len(piece)] = read
         truth = self._labels(arrays, names[labels], len(values))[chosen] if labels in names else None
         return Split(pixels_NCHW, [str(index) for index in chosen], truth)

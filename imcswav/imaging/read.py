@@ -7,8 +7,10 @@ Rules, the same for training and prediction:
 - ``resize`` makes an image square: "crop" takes the largest centred square, "pad" adds black, "stretch"
   distorts; scaling is antialiased bilinear;
 - 1 or 3 channels come from any format Pillow reads by itself, other numbers from ``.npy`` files (H, W, C);
-- over 100 million pixels an image is refused; a JPEG is counted after the decoder's own reduction (up to 8
-  times a side), except a progressive one, which has to be held in full.
+- over 100 million pixels an image is refused by what its header says, before it is decoded: 50 million of WebP and AVIF
+  and 30 million of JPEG 2000, whose decoders hold it several times over, and 4 million where Pillow decodes in Python;
+  a JPEG is counted after the decoder's own reduction (up to 8 times a side), except a progressive one, which has to be
+  held in full. So an image never takes more than 1 GiB.
 """
 
 from __future__ import annotations
@@ -26,15 +28,20 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from imcswav.errors import DataError
 from imcswav.imaging.pixels import Array, Resize, eight_bits, fit, stack, to_channels
 
 PIXEL_LIMIT = 100_000_000
-# formats Pillow names but can't decode by itself; EPS would start Ghostscript on a stranger's file
-NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+LIMITS = {"AVIF": 50_000_000, "JPEG2000": 30_000_000, "WEBP": 50_000_000}
+SLOW_DECODERS, SLOW_LIMIT = {"BLP1", "BLP2", "dds_rgb", "qoi"}, 4_000_000
+"""Decoders that Pillow has in Python: a second or more a million pixels, however small the file is."""
+BAND = 1_000_000
+"""Pixels that are converted at a time."""
+# formats Pillow names but can't decode by itself; EPS would start Ghostscript on a stranger's file, IPTC may wrap one
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 
 def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
@@ -241,7 +248,7 @@ def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
     check_file(path)
     if path.suffix.lower() == ".npy":
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is read before the check
-        _check_limit(values.size, "values")
+        _check_limit(values.size, "values", PIXEL_LIMIT)
         return _from_array(np.asarray(values), channels)
     with open(path, "rb") as file:
         return _from_pil(_open(file, path.suffix.lower(), size), channels or 3)
@@ -269,13 +276,19 @@ def _reduced(image: Image.Image, size: int | None) -> Image.Image:
     full = image.width * image.height
     if size and isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft(None, (2 * size, 2 * size))
-    _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels")
+    _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels", _limit(image))
     return image
 
 
-def _check_limit(count: int, what: str) -> None:
-    if count > PIXEL_LIMIT:
-        raise DataError(f"its {count:,} {what} are over the limit of {PIXEL_LIMIT:,}")
+def _limit(image: Image.Image) -> int:
+    """Most pixels of an image that isn't decoded yet."""
+    slow = any(tile[0] in SLOW_DECODERS for tile in getattr(image, "tile", ()))
+    return min(PIXEL_LIMIT, SLOW_LIMIT if slow else LIMITS.get(image.format or "", PIXEL_LIMIT))
+
+
+def _check_limit(count: int, what: str, limit: int) -> None:
+    if count > limit:
+        raise DataError(f"its {count:,} {what} are over the limit of {limit:,}")
 
 
 def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
@@ -289,11 +302,30 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
     """Pixels (C, H, W) with C = 1 or 3."""
     if channels not in (1, 3):
         raise DataError(f"it has 1 or 3 channels and {channels} are wanted; store those as .npy files (H, W, C)")
+    told = image.size
     image.load()
+    if image.size != told:  # an icon's picture
+        _check_limit(image.width * image.height, "pixels", PIXEL_LIMIT)
+    image = _upright(image)
+    pixels_HWC = np.empty((image.height, image.width, channels), np.uint8)
+    rows = max(1, BAND // max(1, image.width))
+    for top in range(0, image.height, rows):  # copies of a whole large picture would need several times its memory
+        bottom = min(top + rows, image.height)
+        pixels_HWC[top:bottom] = _band(image.crop((0, top, image.width, bottom)), channels)
+    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As the camera was held."""
     try:
-        image = ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # malformed EXIF: the picture is good, only its orientation is unknown
-        image = image.copy()
+        return image
+
+
+def _band(image: Image.Image, channels: int) -> Array:
+    """Pixels (H, W, C) of a decoded image, uint8."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if values.dtype.kind == "i":  # Pillow's "I" has 32 bits and holds 16
@@ -304,8 +336,8 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-    return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(image.height, image.width, channels)
 
 
 def _refuse(error: OSError) -> None:

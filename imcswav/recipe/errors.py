@@ -137,7 +137,7 @@ def _problem(path: Path, name: Path, errors: list[Any]) -> Problem:
     rules = list(dict.fromkeys(filter(None, map(_rule, errors))))
     remedy = ""
     if kind == "missing":
-        message, value = "is missing.", None
+        message, value = _missing(errors)
     elif kind == "unknown_key":
         table, known = first["ctx"]["table"], first["ctx"]["known"]
         if name != path and len(path) == 2:  # the learner got what the recipe doesn't know
@@ -150,6 +150,15 @@ def _problem(path: Path, name: Path, errors: list[Any]) -> Problem:
     else:
         message = _sentence(first)
     return Problem(dotted(name), message, remedy, plain(value))
+
+
+def _missing(errors: list[Any]) -> tuple[str, Any]:
+    """What is said of a setting that isn't there, or of an array of a fixed length that is too short; and the value."""
+    last = errors[-1]["loc"][-1]
+    if not isinstance(last, int):
+        return "is missing.", None
+    given = errors[0]["input"]
+    return f"must be an array of {last + 1} entries, not {len(given)}.", given
 
 
 def _rule(error: Any) -> str | None:

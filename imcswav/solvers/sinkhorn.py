@@ -25,7 +25,7 @@ class Sinkhorn(Solver, name="sinkhorn"):
     class Config(Solver.Config):
         epsilon: float = Field(0.05, gt=0)
         """ε, the entropic regularisation: smaller gives harder codes."""
-        iterations: int = Field(3, ge=1)
+        iterations: int = Field(3, ge=1, le=1000)
         """How often prototypes and images are scaled."""
         prior: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
         """Share of images for each prototype, one value each, scaled to sum 1; unset: the same for all."""

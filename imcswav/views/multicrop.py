@@ -33,9 +33,9 @@ DRAWS = {"crop": CROP_DRAWS, "jitter": JITTER_DRAWS, "grey": 1, "blur": 2, "sola
 class Crop(Settings):
     """A group of crops."""
 
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=100)
     """Crops of each image."""
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=1024)
     """Side in pixels."""
     scale: tuple[Share, Share]
     """Least and greatest share of the image's area."""

@@ -36,9 +36,9 @@ class Strong(Views, name="strong"):
     """
 
     class Config(Views.Config):
-        size: int = Field(ge=1)
+        size: int = Field(ge=1, le=1024)
         """Side of all views in pixels."""
-        count: int = Field(1, ge=1)
+        count: int = Field(1, ge=1, le=100)
         """Strong views of each image."""
         scale: tuple[Share, Share] = (0.6, 1.0)
         """Least and greatest share of the image's area in a crop, weak or strong."""
@@ -46,7 +46,7 @@ class Strong(Views, name="strong"):
         """Least and greatest aspect ratio (width by height) of a crop before it is resized."""
         flip: Probability = 0.5
         """Probability of a horizontal flip."""
-        operations: int = Field(4, ge=0)
+        operations: int = Field(4, ge=0, le=100)
         """Operations that a strong view goes through, one after another, each of the fourteen equally likely."""
         magnitude: tuple[Probability, Probability] = (0.0, 1.0)
         """Least and greatest strength of an operation, drawn anew for each; 1 is RandAugment's greatest."""

@@ -70,7 +70,7 @@ def test_settings_have_type_default_range_and_meaning(made):
     assert "| `epsilon` | `float` | `0.05` | > 0 |" in made["solver.md"]
     assert '| `solver` | `solver` | `"sinkhorn"` |  |' in made["loss.md"]
     assert "| `hidden` | `list[int]` | `[]` | each ≥ 1 |" in made["head.md"]
-    assert "| `size` | `int` | required | ≥ 1 | Side in pixels. |" in made["views.md"]
+    assert "| `size` | `int` | required | ≥ 1, ≤ 1024 | Side in pixels. |" in made["views.md"]
     assert '| `metrics` | `list[metric]` | `["acc", "nmi", "ari", "knn"]` |' in made["recipe.md"]
     assert "| `--set KEY=VALUE` |" in made["commands.md"]
     assert "arXiv 2006.09882" in made["loss.md"]

@@ -93,6 +93,31 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert colours(decode(tmp_path / "x.gif", size=8)) == {(10, 10, 10)}
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bands_give_what_the_whole_gives(mode: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = noise(23, 17, 4)
+    if mode in ("I;16", "I", "F"):
+        types = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+        image = Image.fromarray((values[..., 0] / (255 if mode == "F" else 1)).astype(types[mode]))
+    else:
+        image = Image.fromarray(values).convert(mode)
+    if mode == "P":
+        image.info["transparency"] = 3
+    whole = decode(image, size=None, channels=channels)
+    for pixels in (1, 17, 100, 17 * 23):
+        monkeypatch.setattr(images, "BAND", pixels)
+        assert torch.equal(decode(image, size=None, channels=channels), whole)
+
+
+def test_what_may_wrap_any_format_is_no_image(tmp_path: Path) -> None:
+    """Pillow opens what an IPTC file holds without asking which formats are wanted, so it could be PostScript."""
+    (tmp_path / "x.iim").write_bytes(b"\x1c\x03\x3c\0\x02\1\0\x1c\x03\x14\0\2\0\x08\x1c\x03\x1e\0\2\0\x08")
+    assert find_images(tmp_path) == []
+    assert "IPTC" in Image.OPEN
+    assert not {"IPTC", "EPS"} & set(images._formats().values())
+
+
 def test_a_huge_jpeg_is_reduced_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "PIXEL_LIMIT", 64 * 64)
     Image.new("RGB", (400, 300), (250, 120, 10)).save(tmp_path / "x.jpg")

@@ -1,0 +1,23 @@
+"""Whatever torch or Python say when memory runs out becomes a sentence, and nothing else does."""
+
+import pytest
+import torch
+
+from imcswav.errors import short_of_memory
+
+
+def test_what_torch_says_of_too_large_tensors():
+    for shape in ((2**55,), (2**40, 2**40)):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(shape, dtype=torch.uint8)
+        assert short_of_memory(caught.value).startswith("There is not enough memory (")
+
+
+def test_memory_of_a_device_and_of_python():
+    assert "Tried to allocate 2 GiB); take" in short_of_memory(torch.OutOfMemoryError("Tried to allocate 2 GiB."))
+    assert short_of_memory(MemoryError()).startswith("There is not enough memory; take a smaller")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("not enough memory"), KeyError("x")])
+def test_other_errors_are_none(error):
+    assert short_of_memory(error) == ""
