@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from imcswav.callbacks import Callback
+from imcswav.cost import check_memory
 from imcswav.data import NO_STREAM, NO_STREAM_REMEDY, Data, DataFacts
 from imcswav.disk import check_folder, check_room
 from imcswav.distributed import world_size
@@ -59,7 +60,7 @@ def _check_run(
         map(_in_learner, (*wrong, *(problem.path for problem in problems if problem.severity == "error")))
     )
     if whole and checked.facts is not None:
-        problems += check_room(recipe, checked.facts, out)
+        problems += check_memory(recipe, checked.facts) or check_room(recipe, checked.facts, out)
     return problems
 
 

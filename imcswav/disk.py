@@ -54,8 +54,8 @@ def check_room(recipe: Recipe, facts: DataFacts, out: str | Path | None) -> list
     if written is None:
         return []
     need, why = written
-    path = existing(Path("runs") / recipe.name if out is None else Path(out))
     try:
+        path = existing(Path("runs") / recipe.name if out is None else Path(out))
         disk = shutil.disk_usage(path)
     except OSError:  # check_folder tells
         return []

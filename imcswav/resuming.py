@@ -53,6 +53,13 @@ def missing(state: Mapping[str, Any], needed: tuple[str, ...]) -> str:
     return ", ".join(name for name in needed if name not in state)
 
 
+def by_ranks(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's state with what each process has for itself, also of a version that knew of one process only."""
+    if "ranks" in state or "generators" not in state:
+        return state
+    return {**state, "ranks": [{"generators": state["generators"], "learner": {}}]}
+
+
 def own_state(learner: nn.Module, device: torch.device) -> dict[str, Any]:
     """What of the state each process has for itself: random generators, and what its own images left in the learner."""
     own = {name: value.cpu() for name, value in _own_tensors(learner).items()}
@@ -64,7 +71,7 @@ def restore_own(learner: nn.Module, state: Mapping[str, Any], device: torch.devi
 
     Generators are drawn from by little (dropout and the like): other processes begin with new ones.
     """
-    found = state.get("ranks") or [{"generators": state["generators"], "learner": {}}]  # as a version before had it
+    found = state["ranks"]
     if len(found) == world_size():
         checkpoint.restore_generators(found[rank()]["generators"], device)
         for name, value in _own_tensors(learner).items():

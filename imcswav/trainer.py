@@ -20,7 +20,7 @@ from imcswav.engine import Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
 from imcswav.recipe import Recipe
-from imcswav.resuming import differing, missing, own_state, remembered, restore_own
+from imcswav.resuming import by_ranks, differing, missing, own_state, remembered, restore_own
 from imcswav.runs import RunFolder
 from imcswav.seeding import mix
 from imcswav.step import Progress
@@ -28,7 +28,7 @@ from imcswav.stopping import Stopping
 
 DATA, EPOCH = 1, 4
 """Keys that keep the random streams of the data's order, and of what starts an epoch, apart from others."""
-NEEDED = ("learner", "optimizer", "data", "step", "epoch", "seconds", "cpu_seconds")
+NEEDED = ("learner", "optimizer", "ranks", "data", "step", "epoch", "seconds", "cpu_seconds")
 """What every checkpoint has; an earlier version's may lack the rest."""
 
 
@@ -233,6 +233,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state; raises RunError when it is of another recipe or of other images."""
+        state = by_ranks(state)
         if lacking := missing(state, NEEDED):
             raise RunError(
                 f"The checkpoint in {self.run.checkpoints} has no {lacking}: another version wrote it; go on with that "

@@ -72,7 +72,7 @@ def _images(at):
 
 @case("checkpoint", "an entry that another version doesn't write", "another version wrote it")
 def _version(at):
-    return _changed(at, generators=None)
+    return _changed(at, ranks=None)
 
 
 @case("checkpoint", "weights of another network", "doesn't fit its recipe", vague=r"(?<=its recipe \().*(?=\);)")

@@ -70,7 +70,7 @@ def _below(at):
     return "run my.toml --out my.toml/run"
 
 
-@case("file system", "a name that is too long", "can't be written")
+@case("file system", "a name that is too long", "can't be looked at")
 def _long(at):
     return f"run my.toml --out {'x' * 300}"
 
