@@ -15,6 +15,10 @@ from imcswav.schedules import Schedule
 from imcswav.seeding import mix
 from imcswav.step import Progress
 
+GRADIENT = "gradient_norm"
+"""Name in the logs of the gradient's length before any clipping, without parts that rest (frozen prototypes)."""
+WEIGHTS = "weight_norm"
+"""That of the length of all parameters at the time of the log."""
 STEP = 2
 """Key that keeps the random streams of the steps apart from others."""
 
@@ -111,10 +115,16 @@ class Engine:
         scalars["loss"].backward()
         learner.before_update(progress)
         if self.settings.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
+            norm = nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
+        else:
+            norm = _norm([p.grad for p in learner.parameters() if p.grad is not None])
         optimizer.step()
         learner.after_step(progress)
-        return {name: value.detach() for name, value in scalars.items()}
+        return {name: value.detach() for name, value in scalars.items()} | {GRADIENT: norm}
+
+    def weight_norm(self) -> Tensor:
+        """Length of all parameters together, on the device: no finite number where one of them is none."""
+        return _norm([parameter.detach() for parameter in self.learner.parameters()])
 
     @property
     def precision(self) -> str:
@@ -127,6 +137,11 @@ class Engine:
         for group, own in zip(self.optimizer.param_groups, self._groups, strict=True):
             group.update(own)
         self._recording = None
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    """Length of all tensors together, in a few launches."""
+    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in torch._foreach_norm(tensors)]))
 
 
 def _reason(error: Exception) -> str:
