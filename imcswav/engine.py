@@ -141,7 +141,8 @@ class Engine:
 
 def _norm(tensors: list[Tensor]) -> Tensor:
     """Length of all tensors together, in a few launches."""
-    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in torch._foreach_norm(tensors)]))
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(tensors)])
+    return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
 
 
 def _reason(error: Exception) -> str:

@@ -185,7 +185,7 @@ class Trainer:
         remedy = f"Lower optimizer.lr ({self.optimizer.defaults['lr']}), or set trainer.clip_gradient."
         what = f"The loss became {values['loss']}"
         if math.isfinite(values["loss"]):
-            what = f"Weights became {values[WEIGHTS]}, though the loss was {values['loss']:.4g},"
+            what = f"The norm of the weights became {values[WEIGHTS]}, though the loss was {values['loss']:.4g},"
         return f"{what} by step {self.step}{where}{saved}. {remedy}"
 
     @contextlib.contextmanager

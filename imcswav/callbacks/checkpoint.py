@@ -37,12 +37,9 @@ class Checkpoint(Callback, name="checkpoint"):
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Save when time is up; the scores of the last epoch's network come after the last checkpoint."""
         minutes = self.config.every_minutes
-        if (
-            minutes is not None
-            and "loss" in values
-            and time.monotonic() - self._saved >= 60 * minutes
-            and not trainer.ended
-        ):
+        if minutes is None or "loss" not in values or trainer.ended:
+            return
+        if time.monotonic() - self._saved >= 60 * minutes:
             self._save(trainer)
 
     def end_epoch(self, trainer: Trainer) -> None:

@@ -103,8 +103,8 @@ class Health(Callback, name="health"):
         worst = next((finding for finding in findings if finding.collapse), None)
         if worst is not None and self.config.on_collapse == "stop":
             raise RunError(
-                f"{worst.text} The run {trainer.run.path} stops at step {trainer.step} (callbacks.health.on_collapse is "
-                f'"stop"), its last checkpoint is kept; change the settings and start anew.'
+                f"{worst.text} The run {trainer.run.path} stops at step {trainer.step}, for "
+                f'callbacks.health.on_collapse is "stop"; its last checkpoint is kept.'
             )
 
     def _mark(self, trainer: Trainer, finding: Finding) -> None:

@@ -28,7 +28,6 @@ from imcswav.recipe.files import load_recipe
 from imcswav.results.signals import sample, silhouette
 from imcswav.runs import refuse_filled
 
-
 class _Base(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """scikit-learn's part, which has no types."""
 

@@ -120,13 +120,13 @@ def _nothing_said(scope: Scope) -> str:
     place, facts, count = scope.place, scope.facts, scope.scored.prototypes
     epsilon, temperature = facts.value("epsilon", place), facts.value("temperature", place)
     told = (
-        f"Codes tell no images apart: each spreads over {scope.values['prototypes_per_code']:.3g} of {count} prototypes "
-        f"and the loss of {scope.values['loss']:.3g} is no better than chance (ln P = {math.log(count):.3g}); "
+        f"Codes tell no images apart: each spreads over {scope.values['prototypes_per_code']:.3g} of {count} "
+        f"prototypes and the loss of {scope.values['loss']:.3g} is no better than chance (ln P = {math.log(count):.3g}); "
     )
     if epsilon is not None and temperature is not None and epsilon >= temperature:
         return (
-            f"{told}codes softer than the predictions teach nothing, so lower {facts.named('epsilon', place)} to half of "
-            f"{facts.named('temperature', place)}, or less."
+            f"{told}codes softer than the predictions teach nothing, so lower {facts.named('epsilon', place)} to half "
+            f"of {facts.named('temperature', place)}, or less."
         )
     if epsilon is None and _flat(scope):
         solver = facts.value("solver.name", place)
@@ -186,16 +186,16 @@ def _one_cluster(scope: Scope) -> bool:
 
 def _has_all(scope: Scope) -> str:
     return (
-        f"One cluster holds {scope.values['largest_share']:.0%} of the images and {scope.values['effective_clusters']:.3g}"
-        f" of {scope.facts.clusters} are in use; {_more_entropy(scope)}."
+        f"One cluster holds {scope.values['largest_share']:.0%} of the images and "
+        f"{scope.values['effective_clusters']:.3g} of {scope.facts.clusters} are in use; {_more_entropy(scope)}."
     )
 
 
 def _alike(scope: Scope) -> str:
     return (
         f"All images have nearly the same features (spread {scope.values['feature_std']:.2g}, effective rank "
-        f"{scope.values['feature_rank']:.3g}), so the encoder has collapsed: {_slower(scope.facts)}, and let a loss with "
-        f"balanced codes train it."
+        f"{scope.values['feature_rank']:.3g}), so the encoder has collapsed: {_slower(scope.facts)}, and let a loss "
+        f"with balanced codes train it."
     )
 
 
@@ -206,8 +206,8 @@ def _drawn_anew(scope: Scope) -> bool:
 
 def _restless(scope: Scope) -> str:
     return (
-        f"From one epoch to the next {scope.values['churn']:.0%} of the images change their cluster, as if drawn anew, so "
-        f"the learning rate is too high: {_slower(scope.facts)}."
+        f"From one epoch to the next {scope.values['churn']:.0%} of the images change their cluster, as if drawn anew, "
+        f"so the learning rate is too high: {_slower(scope.facts)}."
     )
 
 
