@@ -10,6 +10,7 @@ from pydantic import Field
 from imcswav.callbacks import Callback
 from imcswav.errors import RunError
 from imcswav.plugins import hookimpl
+from imcswav.results.logged import MARK
 
 if TYPE_CHECKING:
     from imcswav.evaluate import Assessment
@@ -109,7 +110,7 @@ class Health(Callback, name="health"):
 
     def _mark(self, trainer: Trainer, finding: Finding) -> None:
         self._write(trainer)
-        trainer.call("log", {f"finding/{finding.rule}": 1.0})
+        trainer.call("log", {f"{MARK}{finding.rule}": 1.0})
 
     def _write(self, trainer: Trainer) -> None:
         trainer.run.write_json(FILE, {"findings": self.doctor.state()["found"]})

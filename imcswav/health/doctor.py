@@ -11,7 +11,7 @@ from typing import Any
 from imcswav.health.facts import Facts
 from imcswav.health.rules import RULES, Rule, Scope
 
-SHORTEST, LONGEST = 30, 1000
+SHORTEST, LONGEST = 100, 1000
 """Steps that a sign has to last: a twentieth of the training within these bounds."""
 GROWN_OVER = 10
 """Least steps over which the growth of weights is measured: single steps at the very start may be large."""

@@ -119,14 +119,15 @@ def _nothing_said(scope: Scope) -> str:
     assert scope.scored is not None
     place, facts, count = scope.place, scope.facts, scope.scored.prototypes
     epsilon, temperature = facts.value("epsilon", place), facts.value("temperature", place)
+    each, loss = scope.values["prototypes_per_code"], scope.values["loss"]
     told = (
-        f"Codes tell no images apart: each spreads over {scope.values['prototypes_per_code']:.3g} of {count} "
-        f"prototypes and the loss of {scope.values['loss']:.3g} is no better than chance (ln P = {math.log(count):.3g}); "
+        f"Codes tell no images apart: each spreads over {each:.3g} of {count} prototypes and the loss of {loss:.3g} is "
+        f"no better than chance (ln P = {math.log(count):.3g}); "
     )
     if epsilon is not None and temperature is not None and epsilon >= temperature:
         return (
-            f"{told}codes softer than the predictions teach nothing, so lower {facts.named('epsilon', place)} to half "
-            f"of {facts.named('temperature', place)}, or less."
+            f"{told}codes softer than the predictions teach nothing, so lower {facts.named('epsilon', place)}, or raise "
+            f"{place}.temperature ({temperature}), until it is at most half of the temperature."
         )
     if epsilon is None and _flat(scope):
         solver = facts.value("solver.name", place)
