@@ -126,7 +126,7 @@ def _nothing_said(scope: Scope) -> str:
     )
     if epsilon is not None and temperature is not None and epsilon >= temperature:
         return (
-            f"{told}codes softer than the predictions teach nothing, so lower {facts.named('epsilon', place)}, or raise "
+            f"{told}codes softer than predictions teach nothing, so lower {facts.named('epsilon', place)}, or raise "
             f"{place}.temperature ({temperature}), until it is at most half of the temperature."
         )
     if epsilon is None and _flat(scope):
