@@ -17,8 +17,8 @@ GROWN_OVER = 10
 """Least steps over which the growth of weights is measured: single steps at the very start may be large."""
 SLOWLY = 0.9
 """Share of the usual gradient's logarithm that stays at each log."""
-LOOK = "health"
-"""Begins the names of what a look at images gives."""
+FALLS = {"health/effective_clusters", "health/feature_std"}
+"""Figures that are judged by what they were at their best: networks that are not trained yet may have small ones."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Doctor:
         self._since: dict[str, int] = {}
         self._weights: tuple[int, float] | None = None
         self._gradient: float | None = None
+        self._best: dict[str, float] = {}
 
     def begin(self, step: int, weights: float) -> None:
         """Take down the length of the weights before the first step."""
@@ -54,12 +55,13 @@ class Doctor:
             "since": dict(self._since),
             "weights": self._weights,
             "gradient": self._gradient,
+            "best": dict(self._best),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """From a checkpoint."""
         self.found = [Finding(**finding) for finding in state["found"]]
-        self._since, self._gradient = dict(state["since"]), state["gradient"]
+        self._since, self._gradient, self._best = dict(state["since"]), state["gradient"], dict(state["best"])
         self._weights = None if state["weights"] is None else tuple(state["weights"])
 
     def judge(self, values: Mapping[str, float], step: int, epoch: int) -> list[Finding]:
@@ -80,13 +82,16 @@ class Doctor:
         return new
 
     def _sign(self, rule: Rule, scopes: list[Scope], step: int) -> str | None:
-        """The sentence once the rule has held for long enough, in some scope at each log."""
+        """The sentence once the rule has held for long enough, in some scope at each log; at once: at the second.
+
+        A learner may set weights between two epochs, which makes them grow once.
+        """
         holding = next((scope for scope in scopes if rule.holds(scope)), None)
         if holding is None or (step < self.warmup and not rule.at_once):
             self._since.pop(rule.name, None)
             return None
         since = self._since.setdefault(rule.name, step)
-        return rule.says(holding) if rule.at_once or step - since >= self.patience else None
+        return rule.says(holding) if step - since >= (1 if rule.at_once else self.patience) else None
 
     def _scopes(self, values: Mapping[str, float], step: int) -> Iterator[Scope]:
         """The figures by the part of their names before the slash, and those of the network."""
@@ -100,6 +105,9 @@ class Doctor:
             if f"loss/{prefix}" in values:
                 found["loss"] = values[f"loss/{prefix}"]
             found["frozen"] = float(frozen)
+            found |= {
+                f"best_{rest}": self._best[f"{prefix}/{rest}"] for rest in [*found] if f"{prefix}/{rest}" in self._best
+            }
             yield Scope(found, self.facts, self.facts.places.get(prefix, ""), self.facts.scored.get(prefix))
         yield Scope(self._network(values, step), self.facts)
 
@@ -113,6 +121,8 @@ class Doctor:
         return found
 
     def _remember(self, values: Mapping[str, float], step: int) -> None:
+        for name in FALLS & values.keys():
+            self._best[name] = max(values[name], self._best.get(name, 0.0))
         weights, gradient = values.get("weight_norm"), values.get("gradient_norm")
         if weights and (self._weights is None or step - self._weights[0] >= GROWN_OVER):
             self._weights = (step, weights)

@@ -27,9 +27,11 @@ FULL = 4.0
 DEAD_CLUSTERS = 0.5
 """Least effective clusters of a batch's mean assignment, as a share of K; as the callback ``collapse`` has it."""
 ONE_CLUSTER = 0.25
-"""The same for the most probable clusters of the sample, which are less even early in training."""
+"""The same for the most probable clusters of the sample, which are less even early in training; they have to have been
+twice as many, for a head that isn't trained yet may give all images to one."""
 ALIKE = 0.05
-"""Least ``feature_std``; at 0.05 the cosine between any two images is 0.9975. Healthy features have 0.3 to 0.6."""
+"""Least ``feature_std``; at 0.05 the cosine between any two images is 0.9975. Healthy features have 0.3 to 0.6. It has to have
+been twice as much: an autoencoder begins near it, for its features then are biases above all."""
 DRAWN_ANEW = 0.8
 """Churn as a share of that of clusters drawn anew, above which an epoch keeps nothing of what was learnt before."""
 
@@ -58,7 +60,7 @@ class Rule:
     collapse: bool = True
     """Whether going on is worth nothing."""
     at_once: bool = False
-    """Whether it needs to be seen only once, in the warm-up too."""
+    """Whether it needs to be seen only twice running, in the warm-up too."""
 
     def applies(self, scope: Scope) -> bool:
         """Whether the scope has what the rule reads."""
@@ -182,7 +184,8 @@ def _more_entropy(scope: Scope) -> str:
 
 
 def _one_cluster(scope: Scope) -> bool:
-    return scope.values["effective_clusters"] < ONE_CLUSTER * min(scope.facts.clusters, scope.facts.images)
+    least = ONE_CLUSTER * min(scope.facts.clusters, scope.facts.images)
+    return scope.values["effective_clusters"] < least and scope.values["best_effective_clusters"] > 2 * least
 
 
 def _has_all(scope: Scope) -> str:
@@ -190,6 +193,10 @@ def _has_all(scope: Scope) -> str:
         f"One cluster holds {scope.values['largest_share']:.0%} of the images and "
         f"{scope.values['effective_clusters']:.3g} of {scope.facts.clusters} are in use; {_more_entropy(scope)}."
     )
+
+
+def _fell_together(scope: Scope) -> bool:
+    return scope.values["feature_std"] < ALIKE and scope.values["best_feature_std"] > 2 * ALIKE
 
 
 def _alike(scope: Scope) -> str:
@@ -222,8 +229,8 @@ RULES = (
     Rule("too_many_prototypes", ("prototypes_per_code",), _outnumbered, _many_prototypes, collapse=False),
     Rule("clusters_die", ("effective_clusters", "loss"),
          lambda scope: scope.values["effective_clusters"] < DEAD_CLUSTERS * scope.facts.clusters, _clusters_die),
-    Rule("one_cluster", ("effective_clusters", "largest_share"), _one_cluster, _has_all),
-    Rule("features_alike", ("feature_std", "feature_rank"), lambda scope: scope.values["feature_std"] < ALIKE, _alike),
+    Rule("one_cluster", ("best_effective_clusters", "largest_share"), _one_cluster, _has_all),
+    Rule("features_alike", ("best_feature_std", "feature_rank"), _fell_together, _alike),
     Rule("clusters_drawn_anew", ("churn", "effective_clusters"), _drawn_anew, _restless, collapse=False),
 )  # fmt: skip
 """In the order in which they are told: a cause before what follows from it."""

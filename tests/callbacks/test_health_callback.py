@@ -149,7 +149,9 @@ def test_no_number_ends_the_run_and_the_last_good_checkpoint_stays(tmp_path, whe
     assert state["step"] == 14
     assert all(torch.isfinite(value).all() for value in state["learner"].values())
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000000014.pt"]
-    assert [(finding["rule"], finding["text"]) for finding in kept(tmp_path / "run")] == [("diverged", str(caught.value))]
+    assert [(finding["rule"], finding["text"]) for finding in kept(tmp_path / "run")] == [
+        ("diverged", str(caught.value))
+    ]
     assert logged(tmp_path / "run")[-1]["finding/diverged"] == 1.0
 
 
@@ -170,4 +172,3 @@ def test_a_resumed_run_finds_the_same(tmp_path, stop):
     ]
     for one, other in zip(*looks, strict=True):
         assert one | {"seconds": 0} == other | {"seconds": 0}
-

@@ -64,8 +64,8 @@ def findings(known, *rows, steps=2000, warmup=0, every=50):
     ],
 )  # fmt: skip
 def test_what_lasts_is_told_once_with_the_settings_to_change(changes, settings, rule, said):
-    found = findings(facts(**settings), *[changes] * 8)
-    assert [(step, name) for step, name, _ in found] == [(150, rule)]  # 100 steps after it was seen first
+    found = findings(facts(**settings), {}, *[changes] * 8)
+    assert [(step, name) for step, name, _ in found] == [(200, rule)]  # 100 steps after it was seen first
     assert said in found[0][2]
     assert found[0][2].count(". ") == 0  # one sentence
     assert found[0][2].endswith(".")
@@ -83,15 +83,22 @@ def test_prototypes_that_no_batch_can_fill():
 
 
 def test_weights_and_gradients_are_told_at_once():
-    [(step, rule, said)] = findings(facts(), {}, {"weight_norm": 60.0}, {"weight_norm": 60.0}, warmup=10_000)
-    assert (step, rule) == (100, "weights_grow")  # ln 2 / 50 = 1.4 % a step
+    [(step, rule, said)] = findings(facts(), {}, {"weight_norm": 60.0}, {"weight_norm": 120.0}, warmup=10_000)
+    assert (step, rule) == (150, "weights_grow")  # ln 2 / 50 = 1.4 % a step
     assert "1.4% a step" in said
     assert "lower optimizer.lr (0.01)" in said
-    [(step, rule, said)] = findings(facts(), {}, {}, {"gradient_norm": 71.0}, warmup=10_000)
+    [(step, rule, said)] = findings(facts(), {}, {"gradient_norm": 71.0}, {"gradient_norm": 200.0}, warmup=10_000)
     assert (step, rule) == (150, "gradient_explodes")
-    assert "101 times" in said
+    assert "180 times" in said  # of 0.7 · 101.4 ^ 0.1
     assert "trainer.clip_gradient = 1.0" in said
-    assert findings(facts(), {}, {"weight_norm": 48.0, "gradient_norm": 60.0}) == []
+    assert findings(facts(), *[{"weight_norm": 48.0 * 1.6**n, "gradient_norm": 0.7 * 2**n} for n in range(9)]) == []
+    assert findings(facts(), {}, {"weight_norm": 90.0, "gradient_norm": 90.0}, {"weight_norm": 90.0}) == []  # only once
+
+
+def test_what_is_not_trained_yet_has_not_fallen():
+    new = {"health/effective_clusters": 1.0, "health/largest_share": 1.0, "health/feature_std": 0.01}
+    assert findings(facts(), *[new] * 20) == []
+    assert [rule for _, rule, _ in findings(facts(), *[new] * 9, {}, *[new] * 9)] == ["one_cluster", "features_alike"]
 
 
 def test_healthy_numbers_and_a_warm_up_raise_nothing():
@@ -118,7 +125,11 @@ def test_the_doctor_goes_on_where_a_checkpoint_left_it():
             assert doctor.judge(sick, step, 0) == []
     resumed = Doctor(facts(), steps=2000, warmup=0)
     resumed.restore(json.loads(json.dumps(first.state())))
-    rows = [(150, sick), (200, sick), (250, sick | {"gradient_norm": 701.0}), (300, sick | {"weight_norm": 90.0})]
+    rows = [
+        (150, sick),
+        (200, sick),
+        *((step, sick | {"gradient_norm": step * 10.0, "weight_norm": step / 3}) for step in (250, 500, 1000)),
+    ]
     for step, row in rows:
         assert resumed.judge(row, step, 1) == whole.judge(row, step, 1)
     assert [finding.rule for finding in resumed.found] == ["clusters_die", "gradient_explodes", "weights_grow"]
