@@ -30,8 +30,8 @@ ONE_CLUSTER = 0.25
 """The same for the most probable clusters of the sample, which are less even early in training; they have to have been
 twice as many, for a head that isn't trained yet may give all images to one."""
 ALIKE = 0.05
-"""Least ``feature_std``; at 0.05 the cosine between any two images is 0.9975. Healthy features have 0.3 to 0.6. It has to have
-been twice as much: an autoencoder begins near it, for its features then are biases above all."""
+"""Least ``feature_std``; at 0.05 the cosine between any two images is 0.9975. Healthy features have 0.3 to 0.7. It has
+to have been twice as much: an autoencoder begins near it, for its features then are biases above all."""
 DRAWN_ANEW = 0.8
 """Churn as a share of that of clusters drawn anew, above which an epoch keeps nothing of what was learnt before."""
 

@@ -125,14 +125,11 @@ def test_the_doctor_goes_on_where_a_checkpoint_left_it():
             assert doctor.judge(sick, step, 0) == []
     resumed = Doctor(facts(), steps=2000, warmup=0)
     resumed.restore(json.loads(json.dumps(first.state())))
-    rows = [
-        (150, sick),
-        (200, sick),
-        *((step, sick | {"gradient_norm": step * 10.0, "weight_norm": step / 3}) for step in (250, 500, 1000)),
-    ]
+    rows = [(150, sick), (200, sick)]
+    rows += [(250 + 50 * n, sick | {"gradient_norm": 2500.0 * 4**n, "weight_norm": 60.0 * 2**n}) for n in range(2)]
     for step, row in rows:
         assert resumed.judge(row, step, 1) == whole.judge(row, step, 1)
-    assert [finding.rule for finding in resumed.found] == ["clusters_die", "gradient_explodes", "weights_grow"]
+    assert [finding.rule for finding in resumed.found] == ["clusters_die", "weights_grow", "gradient_explodes"]
     assert resumed.state() == whole.state()
 
 
