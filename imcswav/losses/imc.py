@@ -27,7 +27,8 @@ class IMC(Loss, name="imc"):
 
     The scores carry no gradient. At least float32, autocast or not. First-order gradients only: ``_pairs``.
     Logs ``imc/effective_clusters``, exp of the views' mean H(Y): K when all clusters are used alike; and
-    ``imc/information``, the pairs' mean H(Y) − H(Y|U) in nats: 0 when clusters say nothing of prototypes, at most log K.
+    ``imc/information``, the pairs' mean H(Y) − H(Y|U) in nats: 0 when clusters say nothing of prototypes, at most
+    log K.
     """
 
     class Config(Loss.Config):
