@@ -21,6 +21,10 @@ from imcswav.seeding import mix
 from imcswav.step import Progress
 
 ALONE = "several processes share each batch"
+GRADIENT = "gradient_norm"
+"""Name in the logs of the gradient's length before any clipping, without parts that rest (frozen prototypes)."""
+WEIGHTS = "weight_norm"
+"""That of the length of all parameters at the time of the log."""
 STEP = 2
 """Key that keeps the random streams of the steps apart from others."""
 
@@ -120,10 +124,16 @@ class Engine:
         scalars["loss"].backward()
         learner.before_update(progress)
         if self.settings.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
+            norm = nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
+        else:
+            norm = _norm([p.grad for p in learner.parameters() if p.grad is not None])
         optimizer.step()
         learner.after_step(progress)
-        return {name: value.detach() for name, value in scalars.items()}
+        return {name: value.detach() for name, value in scalars.items()} | {GRADIENT: norm}
+
+    def weight_norm(self) -> Tensor:
+        """Length of all parameters together, on the device: no finite number where one of them is none."""
+        return _norm([parameter.detach() for parameter in self.learner.parameters()])
 
     @property
     def precision(self) -> str:
@@ -152,6 +162,12 @@ def _shared(learner: Learner) -> Any:
     new = "forward_sync_buffers" in inspect.signature(ddp).parameters
     kept: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
     return ddp(learner, find_unused_parameters=True, **kept)
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    """Length of all tensors together, in a few launches."""
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(tensors)])
+    return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from imcswav import checkpoint, distributed
 from imcswav.callbacks import Callback
 from imcswav.data import Batch, Data
-from imcswav.engine import Engine
+from imcswav.engine import WEIGHTS, Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
 from imcswav.recipe import Recipe
@@ -155,7 +155,7 @@ class Trainer:
             yield batch
 
     def _log_due(self) -> bool:
-        """Every few steps, and wherever a checkpoint may follow: a loss that is no number must not be saved over."""
+        """Every few steps, and wherever a checkpoint may follow: what is no number must not take a good one's place."""
         ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps or self.interrupted
         return ends or self.step % self.settings.log_every == 0
 
@@ -173,11 +173,16 @@ class Trainer:
 
     def _collect_logs(self) -> dict[str, float]:
         """Means since the last call over the steps that had each: the one place where the host waits for the device."""
-        sums = distributed.batch_mean(torch.stack([value.float() for value in self._sums.values()])).tolist()
+        found = [value.float() for value in self._sums.values()]
+        found = [*distributed.batch_mean(torch.stack(found)), self.engine.weight_norm()]
+        *sums, weights = torch.stack(found).tolist()
         values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        values[WEIGHTS] = weights
         self._sums, self._counts = {}, Counter()
-        if not math.isfinite(values["loss"]):
-            raise RunError(self._diverged(values))
+        if not math.isfinite(values["loss"]) or not math.isfinite(weights):
+            text = self._diverged(values)
+            self.call("diverge", text)
+            raise RunError(text)
         self.logged = values | {"lr": self.engine.lr}
         return self.logged
 
@@ -187,8 +192,11 @@ class Trainer:
         where = f" (in {', '.join(first)})" if 0 < len(first) < len(parts) else ""
         kept = any(checkpoint.saved(self.run.checkpoints))
         saved = f"; the last checkpoint in {self.run.checkpoints} is kept" if kept else ""
-        remedy = "Lower optimizer.lr, or set trainer.clip_gradient."
-        return f"The loss became {values['loss']} by step {self.step}{where}{saved}. {remedy}"
+        remedy = f"Lower optimizer.lr ({self.optimizer.defaults['lr']}), or set trainer.clip_gradient."
+        what = f"The loss became {values['loss']}"
+        if math.isfinite(values["loss"]):
+            what = f"The norm of the weights became {values[WEIGHTS]}, though the loss was {values['loss']:.4g},"
+        return f"{what} by step {self.step}{where}{saved}. {remedy}"
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -223,6 +231,7 @@ class Trainer:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "logged": self.logged,
+            "callbacks": {callback.name: state for callback in self.callbacks if (state := callback.state())},
         }
         self.checkpoints.save(state, self.step)
 
@@ -264,3 +273,5 @@ class Trainer:
         self.stopped = state.get("stopped")  # a checkpoint of an earlier version has none
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
         self.logged = state.get("logged", {})  # a version before kept none
+        for callback in self.callbacks:
+            callback.restore(state.get("callbacks", {}).get(callback.name, {}))

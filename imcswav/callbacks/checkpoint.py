@@ -45,7 +45,7 @@ class Checkpoint(Callback, name="checkpoint"):
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Save when time is up; the scores of the last epoch's network come after the last checkpoint."""
         minutes = self.config.every_minutes
-        if minutes is None or trainer.ended:
+        if minutes is None or "loss" not in values or trainer.ended:
             return
         if from_main(time.monotonic() - self._saved >= 60 * minutes):
             self._save(trainer)

@@ -42,7 +42,7 @@ class Collapse(Callback, name="collapse"):
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Add up the means over the steps since the last log; judge at the last of an epoch."""
         steps = trainer.step - self._logged
-        if not steps or trainer.stopped is not None:  # scores
+        if not steps or "loss" not in values or trainer.stopped is not None:  # scores and the like
             return
         for name, value in values.items():
             if name.endswith(WATCHED):

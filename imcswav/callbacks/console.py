@@ -39,7 +39,9 @@ class Console(Callback, name="console"):
             self.bar.start()
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
-        """Show the newest numbers."""
+        """Show the newest numbers, those that are for people."""
+        if not _numbers(values):
+            return
         scores = any(name.startswith("eval/") for name in values)  # of a finished epoch; losses are of one under way
         epoch = trainer.epoch if scores else min(trainer.epoch + 1, trainer.epochs)
         text = f"epoch {epoch}/{trainer.epochs}  {_numbers(values)}"

@@ -26,7 +26,9 @@ class IMC(Loss, name="imc"):
     With E copies of the classifier each has that loss by itself: the value is their mean, the gradient that of the sum.
 
     The scores carry no gradient. At least float32, autocast or not. First-order gradients only: ``_pairs``.
-    Logs ``imc/effective_clusters``, exp of the views' mean H(Y): K when all clusters are used alike.
+    Logs ``imc/effective_clusters``, exp of the views' mean H(Y): K when all clusters are used alike; and
+    ``imc/information``, the pairs' mean H(Y) − H(Y|U) in nats: 0 when clusters say nothing of prototypes, at most
+    log K.
     """
 
     class Config(Loss.Config):
@@ -52,7 +54,10 @@ class IMC(Loss, name="imc"):
         copied = logits.ndim == 4
         logits_VBEK, scores_VBP = (logits if copied else logits.unsqueeze(2)).to(dtype), scores_VBP.to(dtype)
         with torch.autocast(logits.device.type, enabled=False):  # in bf16 the gradient would be 8 % off
-            losses_E: Tensor = self._pairs(logits_VBEK, scores_VBP, step.logs) + self._excess(logits_VBEK)
+            pairs_E = self._pairs(logits_VBEK, scores_VBP, step.logs)
+            entropy = step.logs["imc/effective_clusters"].log()
+            step.logs["imc/information"] = (1 - self.config.entropy_weight) * entropy - pairs_E.detach().mean()
+            losses_E: Tensor = pairs_E + self._excess(logits_VBEK)
             return step.over_copies(self.config.logits, losses_E) if copied else losses_E.squeeze(0)
 
     def _pairs(self, logits_VBEK: Tensor, scores_VBP: Tensor, logs: dict[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from imcswav.distributed import batch_sum
+from imcswav.distributed import batch_size, batch_sum
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import AnyHeadName, HeadName
 from imcswav.learners import RecipeFacts
@@ -26,8 +26,11 @@ class SwAV(Loss, name="swav"):
 
     Mean over global views i, views v ≠ i and images of −Σ_p q_i log softmax(u_v / τ), where the codes
     q_i = solver(u'_i) carry no gradient; u' are the scores themselves or a teacher's. At least float32, whatever the
-    precision of the scores. Logs ``swav/effective_prototypes``, exp of the entropy of the mean code: P when all are
-    used alike.
+    precision of the scores.
+
+    Logs ``swav/effective_prototypes``, exp of the entropy of the mean code, P when all are used alike;
+    ``swav/largest_share``, the largest entry of the mean code; and ``swav/prototypes_per_code``, exp of the codes' mean
+    entropy, 1 when each is one prototype, P when codes tell nothing apart.
     """
 
     class Config(Loss.Config):
@@ -98,7 +101,7 @@ class SwAV(Loss, name="swav"):
                    if (view := source.views[place]) in output.views]  # fmt: skip
             for place, code in own:
                 targets_BVP[:, place] -= codes_GBP[code]
-            step.logs["swav/effective_prototypes"] = _effective(codes_GBP)
+            step.logs |= _shares(codes_GBP)
         predictions_BVP = (scores_BVP / self.config.temperature).log_softmax(-1)
         terms = len(anchors) * views - len(own)
         total: Tensor = (predictions_BVP * targets_BVP).sum()  # no dot: over so many terms it is off by 1e-4
@@ -134,11 +137,17 @@ class SwAV(Loss, name="swav"):
         raise RecipeError("loss swav", [Problem("scores", message, remedy, self.config.scores)])
 
 
-def _effective(codes_GBP: Tensor) -> Tensor:
-    """exp of the entropy of the mean code over all images and global views."""
+def _shares(codes_GBP: Tensor) -> dict[str, Tensor]:
+    """What the codes use of the prototypes, together and one by one, see SwAV."""
+    views, images, _ = codes_GBP.shape
     total_P = batch_sum(codes_GBP.sum((0, 1)))
-    entropy: Tensor = torch.special.entr(total_P / total_P.sum()).sum()
-    return entropy.exp()
+    share_P = total_P / total_P.sum()
+    entropy = batch_sum(torch.special.entr(codes_GBP).sum()) / (views * batch_size(images))
+    return {
+        "swav/effective_prototypes": torch.special.entr(share_P).sum().exp(),
+        "swav/largest_share": share_P.amax(),
+        "swav/prototypes_per_code": entropy.exp(),
+    }
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from imcswav.component import Component, Settings
 from imcswav.part import Part, without_none
 from imcswav.recipe.seed_numbers import seed_numbers
 
-DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "evaluate", "checkpoint")
+DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "evaluate", "health", "checkpoint")
 """In this order: what is logged at a step is written before the checkpoint of that step."""
 DEFAULT_LEARNER = "multiview"
 DEFAULT_OPTIMIZER = {"name": "adam", "lr": 1e-3}
@@ -181,7 +181,7 @@ class Recipe(Settings):
     expected: Expected | None = None
     """Figures to compare with; of this file only, and without influence on the run."""
     callbacks: dict[str, Annotated[Component.Config, Part("callback")]] = Field(default_factory=dict)
-    """By name; the usual five are there unless ``enabled = false``."""
+    """By name; the usual six are there unless ``enabled = false``."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 from imcswav.clustering import OUTLIER, Clustering
 from imcswav.clustering.thumbnails import BORDERLINE, REPRESENTATIVES, SIDE, Thumbnails, choose
-from imcswav.report.files import curves, environment_rows, read_json, read_text, reproduce, table
+from imcswav.report.files import curves, environment_rows, findings, read_json, read_text, reproduce, table
 from imcswav.report.health import Health, cluster_health
 from imcswav.report.overview import confusion, info
 from imcswav.report.pictures import Pictures
@@ -33,7 +33,7 @@ class Page:
     data: Mapping[str, Any]
     """For the scripts, as JSON."""
     files: Mapping[str, Any]
-    """Recipe, environment, tables."""
+    """Recipe, environment, tables, and what the training showed of trouble."""
     map_note: str
 
 
@@ -49,6 +49,7 @@ def build_page(clustering: Clustering, run: Path, made: Thumbnails | None, *, bu
         "reproduce": reproduce(run, environment),
         "quality": table(run / "quality.csv"),
         "skipped": table(run / "skipped.csv"),
+        "findings": findings(run / "health.json"),
     }
     shown = [_cluster(clustering, cluster, health) for cluster in clustering.ids]
     if (clustering.clusters_N == OUTLIER).any():

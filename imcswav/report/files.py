@@ -66,6 +66,18 @@ def table(path: Path) -> dict[str, Any]:
     return {"header": header, "rows": rows[:ROWS], "count": len(rows), "findings": dict(findings)}
 
 
+def findings(health: Path) -> list[str] | None:
+    """The sentences of ``health.json`` with their steps; None where nobody looked."""
+    found = read_json(health).get("findings")
+    if not isinstance(found, list):
+        return None
+    return [
+        f"Step {one['step']:,}: {one['text']}"
+        for one in found
+        if isinstance(one, dict) and {"step", "text"} <= set(one)
+    ]
+
+
 def environment_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Facts of ``environment.json`` as text, packages one by one; how it was started stands elsewhere."""
     rows = []

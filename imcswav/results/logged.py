@@ -9,6 +9,9 @@ from typing import Any
 NO_CURVES = {"step", "epoch", "lr", "seconds", "images_per_second"}
 """Columns of a row that tell when it was, or how the training was set."""
 
+MARK = "finding/"
+"""Begins the names of what the callback ``health`` marks at a step."""
+
 
 def read_rows(metrics: Path) -> list[dict[str, Any]]:
     """The rows, in order; none where there is no file."""
@@ -18,7 +21,7 @@ def read_rows(metrics: Path) -> list[dict[str, Any]]:
 def by_scale(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Names of the logged values, sorted, by the scale that they share."""
     groups: dict[str, list[str]] = {}
-    for name in sorted({key for row in rows for key in row} - NO_CURVES):
+    for name in sorted({key for row in rows for key in row if not key.startswith(MARK)} - NO_CURVES):
         groups.setdefault(_scale(name), []).append(name)
     return dict(sorted(groups.items()))
 

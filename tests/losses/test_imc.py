@@ -153,6 +153,14 @@ def test_log_counts_clusters_in_use(scores_VBP: Tensor) -> None:
     assert math.isclose(step.logs["imc/effective_clusters"].item(), 2.0, rel_tol=1e-5)
 
 
+@pytest.mark.parametrize("entropy_weight", [0.0, 1.0, 4.0])
+def test_log_of_the_information(logits_VBK: Tensor, scores_VBP: Tensor, entropy_weight: float) -> None:
+    step = step_of(logits_VBK, scores_VBP)
+    IMC.create(entropy_weight=entropy_weight)(step)
+    expected = -looped(logits_VBK, scores_VBP, 0.1, 1.0)  # with β = 1 the loss is the information's negative
+    torch.testing.assert_close(step.logs["imc/information"], expected.detach(), rtol=1e-9, atol=1e-12)
+
+
 class Count(TorchDispatchMode):
     """Counts aten operations that are not mere views."""
 

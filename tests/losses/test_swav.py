@@ -88,6 +88,20 @@ def test_log_counts_prototypes_in_use() -> None:
     assert math.isclose(step.logs["swav/effective_prototypes"].item(), 4.0, rel_tol=1e-5)
 
 
+def test_logs_of_codes_against_loops(scores_VBP: Tensor) -> None:
+    step = step_of(scores_VBP, 2)
+    loss = SwAV.create(solver={"name": "softmax", "temperature": 0.2})
+    loss(step)
+    codes = [code_P for view in range(2) for code_P in loss.solver(scores_VBP[view]).tolist()]
+    mean = [sum(shares) / len(codes) for shares in zip(*codes, strict=True)]
+    entropies = [-sum(share * math.log(share) for share in code_P) for code_P in codes]
+    each = math.exp(sum(entropies) / len(entropies))
+    assert math.isclose(step.logs["swav/prototypes_per_code"].item(), each, rel_tol=1e-9)
+    assert math.isclose(step.logs["swav/largest_share"].item(), max(mean), rel_tol=1e-9)
+    whole = math.exp(-sum(share * math.log(share) for share in mean))
+    assert math.isclose(step.logs["swav/effective_prototypes"].item(), whole, rel_tol=1e-9)
+
+
 def test_equal_scores_give_the_logarithm_of_the_count() -> None:
     """Codes are 1 / P exactly, and so are predictions."""
     step = step_of(torch.full((6, 8, 5), 0.3, dtype=torch.float64), 2)

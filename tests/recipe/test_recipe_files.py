@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
 def test_loads_a_file_a_path_and_a_dict(folder):
     one = load_recipe("toy.toml")
     assert one.learner.losses[0].solver.epsilon == 0.1
-    assert set(one.callbacks) == {"console", "metrics", "tensorboard", "checkpoint", "evaluate"}
+    assert set(one.callbacks) == {"console", "metrics", "tensorboard", "checkpoint", "evaluate", "health"}
     assert one == load_recipe(folder / "toy.toml") == load_recipe(tomllib.loads(RECIPE))
 
 
