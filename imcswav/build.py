@@ -14,7 +14,7 @@ from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.data import Data
 from imcswav.devices import pick_device
 from imcswav.engine import Engine, compiles
-from imcswav.errors import Problem
+from imcswav.errors import Problem, RecipeError
 from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
@@ -23,7 +23,7 @@ from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
 from imcswav.seeding import mix
-from imcswav.start import find_start
+from imcswav.start import NO_RUN, find_start
 from imcswav.trainer import Trainer
 
 INIT = 0
@@ -102,6 +102,8 @@ def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> 
     """
     if recipe.init is None:
         return {}
+    if recipe.init.run is None:
+        raise RecipeError(recipe.name, [NO_RUN])
     start = find_start(recipe.init.run, learner)
     problems += [problem for problem in raise_errors(recipe.name, start.problems()) if problem not in problems]
     return {"init": start.load(learner)}

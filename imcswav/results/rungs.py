@@ -20,7 +20,7 @@ ERRORS = 2
 FEWEST = 3
 """Seeds without which a gain has no verdict: of two, a change that does nothing passes about three times in ten."""
 RULE = (
-    f"Gain: mean difference in ACC to the rung below, paired over the seeds of both, ± its standard error (sample "
+    f"Gain: mean difference in ACC to the rung below (the one it extends), paired over the seeds of both, ± its standard error (sample "
     f"standard deviation of the differences / sqrt(n)). It helps where the gain is more than {ERRORS} standard errors; "
     f"no: less than -{ERRORS}; else, and with fewer than {FEWEST} seeds, not shown."
 )
@@ -62,7 +62,7 @@ class Rung:
     path: Path
     runs: dict[int, RunResult]
     below: str | None
-    """Name of the rung below; None of the lowest."""
+    """Name of the rung that it extends, else of the one before it; None of the lowest."""
     changes: dict[str, tuple[Any, Any]]
     """By dotted path: the value in the rung below and the value here, None where there is no such setting."""
     gain: Gain | None

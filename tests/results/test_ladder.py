@@ -196,11 +196,11 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
     assert {rung.name: list(rung.runs) for rung in again.rungs} == {
         "a_baseline": [0, 1], "aa_between": [1], "b_sharper": [0, 1],
     }  # fmt: skip
-    assert [rung.gain for rung in again.rungs] == [None, None, None]  # one seed in common is too few
+    assert [rung.gain and rung.gain.seeds for rung in again.rungs] == [None, None, (0, 1)]  # one seed is too few
     run_ladder("steps", "0", data=images(), resume=True)
     known, rungs = written(first.path)
     assert [rung["gain"] and rung["gain"]["n"] for rung in rungs.values()] == [None, 2, 2]
-    assert [rung["below"] for rung in rungs.values()] == [None, "a_baseline", "aa_between"]
+    assert [rung["below"] for rung in rungs.values()] == [None, "a_baseline", "a_baseline"]  # both extend it
     assert "resumed" not in known["environment"]
     with pytest.raises(RunError, match=r"a_baseline are of another recipe than .* was .*; give the same --set"):
         run_ladder("steps", "0", out=other.path, data=images(), resume=True)
@@ -208,14 +208,16 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
 
 def test_a_rung_that_diverges_is_reported_and_the_others_go_on(steps, tmp_path):
     add(steps, "aa_wild", "a_baseline", NAN)
+    add(steps, "c_above", "aa_wild", "[optimizer]\nlr = 1e-3\n")
     out = tmp_path / "out"
     for resume in (False, True):  # another try ends as the first
         result = run_ladder(steps, "0-1", out=out, data=images(), resume=resume)
         assert [rung.name for rung in result.failed] == ["aa_wild"]
         _, rungs = written(out)
-        assert [rung["n"] for rung in rungs.values()] == [2, 0, 2]
+        assert [rung["n"] for rung in rungs.values()] == [2, 0, 2, 2]
         assert rungs["aa_wild"]["failure"].startswith("The loss became ")
-        assert [rung["gain"] for rung in rungs.values()] == [None, None, None]  # nothing sound to compare with
+        # b extends a, which is sound; c extends what failed
+        assert [rung["gain"] is None for rung in rungs.values()] == [True, True, False, True]
         text = (out / "ladder.md").read_text()
         assert f"- `aa_wild`: {rungs['aa_wild']['failure']}" in text
         assert "| failed |" in text
@@ -247,10 +249,18 @@ def test_what_is_wrong_is_told_before_a_folder_is_made(steps, tmp_path):
         run_ladder(steps, "some", out=out, data=images())
     with pytest.raises(RecipeError, match="41 clusters"):
         run_ladder(steps, "0-1", {"clusters": 41}, out=out, data=images())
-    add(steps, "z_last", "b_sharper", "[optimizer]\nlr = -1\n")
-    with pytest.raises(RecipeError, match=r"z_last\.toml:3: optimizer\.lr: must be greater than 0"):
-        run_ladder(steps, "0-1", out=out, data=images())
-    (steps / "z_last.toml").unlink()
+    add(steps, "y_wrong", "b_sharper", "[optimizer]\nlr = -1\n")
+    add(steps, "z_last", "y_wrong", "[heads.prototypes]\ncount = 0\n")
+    with pytest.raises(RecipeError) as caught:  # all that is wrong, each once, with the rungs that have it
+        run_ladder(steps, "0-1", {"optimizer.nothing": 1}, out=out, data=images())
+    told = str(caught.value).splitlines()
+    assert told[0].endswith(": 3 problems")
+    assert [line.strip().split(": ")[0] for line in told[1:]] == ["every rung", "y_wrong, z_last", "z_last"]
+    assert "--set: optimizer.nothing" in told[1]
+    assert f"{steps / 'y_wrong.toml'}:3: optimizer.lr: must be greater than 0" in told[2]
+    assert f"{steps / 'z_last.toml'}:3: heads.prototypes.count" in told[3]
+    for name in ("y_wrong", "z_last"):
+        (steps / f"{name}.toml").unlink()
     assert not out.exists()
     out.mkdir()
     (out / "mine.txt").touch()
