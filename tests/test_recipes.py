@@ -37,7 +37,8 @@ def test_the_named_recipes_are_shipped():
 def test_recipe_loads_checks_and_round_trips(name, tmp_path):
     recipe = load_recipe(name, ["data.root=nowhere"] if name in ON_DISK else [])
     problems = check_recipe(recipe)
-    assert [p.path for p in problems if p.severity == "error"] == (["data"] if name in ON_DISK else [])
+    lacking = (["data"] if name in ON_DISK else []) + (["init.rung"] if recipe.init else [])
+    assert [p.path for p in problems if p.severity == "error"] == lacking
     (tmp_path / "copy.toml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "copy.toml") == recipe
 
@@ -60,6 +61,9 @@ def test_recipe_trains_two_steps(name, tmp_path):
         small["learner.bank.images"] = 2  # few enough for a loss in these two steps
     if getattr(recipe.learner.backbone, "pretrained", False):
         small["backbone.pretrained"] = False  # nothing is downloaded in a test
+    if recipe.init:
+        rung = f"{name.rpartition('/')[0]}/{recipe.init.rung}"
+        small["init.run"] = str(imcswav.run(rung, small, out=tmp_path / "first", data=data).path)
     result = imcswav.run(name, small, out=tmp_path / "run", data=data, warn=lambda problem: None)
     assert result.summary["steps"] == min(2, recipe.trainer.epochs)
     assert 0 <= result.summary["acc"] <= 1
