@@ -33,7 +33,7 @@ REFERENCE = ("acc_bn_test", *BASELINES)
 FACTS = (
     "recipe", "metrics", "clusters", "clusters_used", "epochs", "steps", "skipped", "seconds", "cpu_seconds",
     "images_per_second", "stopped", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on",
-    "data", "device", "precision", "run", "signals",
+    "data", "device", "precision", "run", "signals", "time_to_acc", "seconds_to_acc",
 )  # fmt: skip
 """What else a summary says; the recipe's metrics stand beside it, so none may have such a name."""
 

@@ -11,7 +11,8 @@ from imcswav.recipe.ladders import find_ladder
 
 IMAGES = 200
 CHANGES = {  # five steps an epoch; k-means labels the images from the second epoch on
-    "trainer.batch_size": 40, "trainer.epochs": 3, "trainer.log_every": 1, "trainer.device": "cpu", "trainer.threads": 1,
+    "trainer.batch_size": 40, "trainer.epochs": 3, "trainer.log_every": 1, "trainer.device": "cpu",
+    "trainer.threads": 1,
     "evaluation.signals": False, "evaluation.plots": False, "callbacks.tensorboard.enabled": False,
     "callbacks.evaluate.enabled": False, "callbacks.console.enabled": False,
 }  # fmt: skip

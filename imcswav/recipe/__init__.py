@@ -85,6 +85,10 @@ class EvaluationSettings(Settings):
     signals: bool = True
     """Whether a finished run's summary says what can be known of its clusters without labels (``signals``)."""
 
+    time_to_acc: float | None = Field(None, gt=0, le=1)
+    """An ACC: the summary then says after how many seconds of training an evaluation first reached it. It is told
+    alone, and neither stops nor chooses anything; how often there is one, the callback `evaluate` says."""
+
     plots: bool = True
     """Whether a finished run draws clusters.png, confusion.png and curves.png."""
 

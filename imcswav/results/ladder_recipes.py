@@ -44,9 +44,7 @@ def _with_rungs(problem: Problem, names: list[str], ladder: Ladder) -> Problem:
     return replace(problem, where=f"{which}: {problem.where}")
 
 
-def _checked(
-    path: Path, overrides: Overrides, data: Any, before: list[str], lower: Mapping[str, Recipe]
-) -> Recipe:
+def _checked(path: Path, overrides: Overrides, data: Any, before: list[str], lower: Mapping[str, Recipe]) -> Recipe:
     """A rung's recipe; ``lower`` are those of the rungs ``before`` it, as far as they are sound. Raises RecipeError."""
     changes = with_data(overrides, data)
     recipe = load_recipe(path, changes)
@@ -59,7 +57,7 @@ def _checked(
         facts = None if data is None else data.facts
         # the run to start from is only there when its rung has been run
         problems = check_recipe(recipe if start is None else recipe.model_copy(update={"init": None}), facts)
-        if start in lower:
+        if start is not None and start in lower:
             problems += check_rung(recipe, lower[start], facts or _facts(recipe))
         raise_errors(str(path), placed(problems, path, changes))
     return recipe

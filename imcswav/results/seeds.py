@@ -252,7 +252,7 @@ class _Series:
         rung = self.folder.resolve().parent / init["rung"]
         run = finished_runs(rung).get(seed)
         if run is None:
-            raise RunError(f"There is no finished run of seed {seed} in {rung} to start from (init.rung); run it first.")
+            raise RunError(f"init.rung: {rung} has no finished run of seed {seed} to start from; run it first.")
         return {"init.run": str(run.path)}
 
     def _note_environment(self) -> None:

@@ -18,8 +18,9 @@ from imcswav.errors import ImcswavError, RecipeError, RunError
 from imcswav.learners.multiview import MultiView
 from imcswav.recipe.files import load_recipe
 from imcswav.results.ladder import run_ladder
-from imcswav.results.ladder_page import changed
-from imcswav.results.rungs import Gain, Rung, changes_between, gain_over
+from imcswav.results.ladder_page import changed, markdown
+from imcswav.results.ladder_table import record, rows, sheet
+from imcswav.results.rungs import Gain, LadderResult, Rung, changes_between, gain_over
 from imcswav.runs import REFERENCE
 
 SHARPER = '[[losses]]\nname = "swav"\ntemperature = 0.2\n'
@@ -313,3 +314,44 @@ def test_the_command(tiny, tmp_path, capsys, monkeypatch):
     code, out, err = call(capsys, *words, "--resume")
     assert code == 0, err
     assert "wild" not in out
+
+
+def test_seconds_to_a_stated_accuracy_are_told(tmp_path):
+    def rung(name, seconds):
+        summaries = {
+            seed: {"metrics": [], "protocol": "p", **dict.fromkeys(REFERENCE), "seconds": 9.0, "cpu_seconds": 8.0}
+            | {"time_to_acc": 0.891, "seconds_to_acc": one}
+            for seed, one in enumerate(seconds)
+        }
+        runs = {seed: RunResult(tmp_path, summary) for seed, summary in summaries.items()}
+        return Rung(name, tmp_path, runs, None, {}, None, None)
+
+    times = {"a": [2.0, 4.5], "b": [None, 3.0], "c": [None], "d": []}
+    result = LadderResult(tmp_path, "l", [rung(name, seconds) for name, seconds in times.items()])
+    head, table = rows(result)
+    place = head.index("seconds to ACC 89.1 %")
+    assert [row[place] for row in table] == ["3.2", "3.0 (1 of 2)", "not reached", "–"]
+    columns, cells = sheet(result)
+    place = columns.index("seconds_to_acc")
+    assert [row[place : place + 2] for row in cells] == [[3.25, 2], [3.0, 1], [None, 0], [None, 0]]
+    known = record(result, [0, 1], None)
+    assert known["time_to_acc"] == [0.891]
+    assert [one["seconds_to_acc"] for one in known["rungs"]] == [3.25, 3.0, None, None]
+    assert "seconds to ACC 89.1 %" in markdown(result, [0, 1], None)
+
+
+def test_the_printed_table_is_whole_in_a_narrow_terminal(tmp_path, capsys, monkeypatch):
+    from imcswav.results import tables
+
+    summary = {"metrics": ["acc", "nmi", "ari", "knn"], "protocol": "p", **dict.fromkeys(REFERENCE)}
+    summary |= {"acc": 0.31754, "nmi": 0.4, "ari": 0.5, "knn": 0.61234, "seconds": 12345.6, "cpu_seconds": 98765.4}
+    summary |= {"time_to_acc": 0.891, "seconds_to_acc": 7654.3}
+    runs = {seed: RunResult(tmp_path, summary) for seed in range(3)}
+    names = ["a_baseline", "b_quite_a_long_name_of_a_rung"]
+    rungs = [Rung(name, tmp_path, runs, "z", {}, Gain(0.05, 0.01, (0, 1, 2)), None) for name in names]
+    monkeypatch.setattr(tables.out, "width", 80, raising=False)
+    tables.ladder(LadderResult(tmp_path, "l", rungs))
+    said = capsys.readouterr().out
+    assert "…" not in said
+    for text in ("31.8 ± 0.0", "61.2 ± 0.0", "12345.6", "98765.4", "7654.3", "+5.0 ± 1.0", "yes"):
+        assert said.count(text) == 2, text

@@ -103,7 +103,7 @@ def test_without_the_run_below_the_rung_fails_and_the_others_go_on(steps, tmp_pa
     assert [rung.name for rung in result.failed] == ["b_first", "c_second"]
     assert result.failed[1].failure == "It starts from the rung b_first, which has no finished run of seed 0, 1."
     assert len(result.rungs[3].runs) == 2
-    with pytest.raises(RunError, match=r"no finished run of seed 0 in .*b_first to start from"):
+    with pytest.raises(RunError, match=r"init.rung: .*b_first has no finished run of seed 0"):
         run_seeds(steps / "c_second.toml", "0", out=tmp_path / "out" / "other", data=images())
 
 
