@@ -53,6 +53,7 @@ def test_recipe_trains_two_steps(name, tmp_path):
     count = next(count for largest, count in IMAGES.items() if size <= largest)
     batch = 4 if size <= 32 else 2
     clusters = min(recipe.clusters, count // 2)  # not more than there are images
+    clusters = min(clusters, batch) if recipe.init else clusters  # a batch has a label for each of its own
     images = np.random.default_rng(0).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
     data = ArrayData.of(images, labels=np.arange(count) % clusters)
     data.train.subsets = {subset: torch.arange(count) % 8 > 0 for subset in (facts.subsets if facts else ())}
