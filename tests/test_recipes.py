@@ -21,15 +21,16 @@ ON_DISK = (
     "swav_imagenet_small_batch",
 )  # fmt: skip
 """Recipes whose images nobody can fetch."""
-LONG = ("swav_imagenet",)
-"""Recipes whose two steps take long; another one that extends it is trained all the same."""
+LONG = ("swav_imagenet", "imc_swav_plus_cifar10_small", "imc_swav_plus_cifar100_20", "imc_swav_plus_stl10")
+"""Recipes whose two steps take long; another one that is much alike is trained all the same."""
 
 
 def test_the_named_recipes_are_shipped():
     assert {
         "digits", "folder", "folder_small", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20",
-        "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10",
-        "swav_imagenet", "swav_imagenet_small_batch",
+        "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10", "imc_swav_plus_cifar10",
+        "imc_swav_plus_cifar10_small", "imc_swav_plus_cifar100_20", "imc_swav_plus_stl10", "swav_imagenet",
+        "swav_imagenet_small_batch",
     } <= set(recipe_names())  # fmt: skip
 
 

@@ -62,8 +62,13 @@ def settings(name, whole):
     return CHANGES if init is None else CHANGES | {"init.run": str(whole(init.rung))}
 
 
-@pytest.mark.parametrize(("tear", "ended", "left"), [(StopAfter, KeyboardInterrupt, STOP), (KillAfter, Killed, 5)])
-@pytest.mark.parametrize("name", RUNGS)
+STOPPED, KILLED = (StopAfter, KeyboardInterrupt, STOP), (KillAfter, Killed, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "tear", "ended", "left"),
+    [*((name, *STOPPED) for name in RUNGS), ("c_structure", *KILLED), ("d_self_label", *KILLED)],
+)
 def test_a_resumed_run_ends_bit_identical(name, tear, ended, left, whole, images, tmp_path):
     straight, out = whole(name), tmp_path / "torn"
     trainer = prepare(RUNGS[name], settings(name, whole), out, images, lambda problem: None)
