@@ -80,7 +80,7 @@ def ladder(result: LadderResult) -> None:
         (range(scores), f"{result.name}: figures in %"),
         ([0, *range(scores, len(head))], "what it took and brought"),
     ):
-        table = Table(*(Column(head[place], overflow="fold") for place in columns), title=title)
+        table = Table(*(Column(head[place], overflow="fold", no_wrap=place == 0) for place in columns), title=title)
         for row in table_rows:
             table.add_row(*(row[place] for place in columns))
         out.print(table)

@@ -347,11 +347,11 @@ def test_the_printed_table_is_whole_in_a_narrow_terminal(tmp_path, capsys, monke
     summary |= {"acc": 0.31754, "nmi": 0.4, "ari": 0.5, "knn": 0.61234, "seconds": 12345.6, "cpu_seconds": 98765.4}
     summary |= {"time_to_acc": 0.891, "seconds_to_acc": 7654.3}
     runs = {seed: RunResult(tmp_path, summary) for seed in range(3)}
-    names = ["a_baseline", "b_quite_a_long_name_of_a_rung"]
+    names = ["a_baseline", "d_self_label"]
     rungs = [Rung(name, tmp_path, runs, "z", {}, Gain(0.05, 0.01, (0, 1, 2)), None) for name in names]
     monkeypatch.setattr(tables.out, "width", 80, raising=False)
     tables.ladder(LadderResult(tmp_path, "l", rungs))
     said = capsys.readouterr().out
     assert "…" not in said
-    for text in ("31.8 ± 0.0", "61.2 ± 0.0", "12345.6", "98765.4", "7654.3", "+5.0 ± 1.0", "yes"):
+    for text in (*names, "31.8 ± 0.0", "61.2 ± 0.0", "12345.6", "98765.4", "7654.3", "+5.0 ± 1.0", "yes"):
         assert said.count(text) == 2, text
