@@ -25,8 +25,8 @@ from imcswav.recipe.flat import flat
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
 SOURCE = Path(__file__).parent
-PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "expected")
-"""Dotted paths of what only says where and how loudly to run: without it, recipes ask for the same result."""
+PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "evaluation.time_to_acc", "expected")
+"""Dotted paths of what only says where and how loudly to run, and what to tell of it: without it, recipes ask for the same result."""
 BASELINES = ("kmeans_acc", "features_kmeans_acc")
 REFERENCE = ("acc_bn_test", *BASELINES)
 """Figures of every summary, whatever the recipe's metrics."""

@@ -167,7 +167,7 @@ def test_ctrl_c_names_the_command_that_goes_on_where_it_stopped(steps, tmp_path,
     assert shlex.split(command) == [*words, "--set", "trainer.log_every=2"]
     assert [rung["n"] for rung in written(out)[1].values()] == [2, 0]
     seen = watched(monkeypatch)
-    resumed = run_ladder(steps, "0-1", out=out, data=images(), resume=True)
+    resumed = run_ladder(steps, "0-1", {"evaluation.time_to_acc": 0.5}, out=out, data=images(), resume=True)
     assert seen == [4, 5, 6, 7, *range(8)]
     straight = run_ladder(steps, "0-1", out=tmp_path / "straight", data=images())
     assert [rung.scores for rung in resumed.rungs] == [rung.scores for rung in straight.rungs]
