@@ -27,7 +27,7 @@ from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
 from imcswav.seeding import mix
-from imcswav.start import find_start
+from imcswav.start import NO_RUN, find_start
 from imcswav.trainer import Trainer
 
 INIT, RANK = 0, 5
@@ -145,6 +145,8 @@ def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> 
     """
     if recipe.init is None:
         return {}
+    if recipe.init.run is None:
+        raise RecipeError(recipe.name, [NO_RUN])
     start = find_start(recipe.init.run, learner)
     problems += [problem for problem in raise_errors(recipe.name, start.problems()) if problem not in problems]
     return {"init": start.load(learner)}

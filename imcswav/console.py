@@ -65,6 +65,10 @@ def finished(result: RunResult, before: bool = False) -> None:
         "bn_statistics",
     )
     out.print("  ".join(f"{name} {summary[name]}" for name in facts))
+    if summary.get("time_to_acc") is not None:
+        seconds = summary["seconds_to_acc"]
+        when = "in no evaluation" if seconds is None else f"after {seconds:.1f} seconds of training"
+        out.print(f"ACC of {100 * summary['time_to_acc']:g} % first reached: {when}")
     if summary.get("stopped"):
         out.print(summary["stopped"])
     if "protocol" in summary:  # a run of an earlier version has none

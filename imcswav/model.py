@@ -115,6 +115,23 @@ class Model:
         known = [part.probabilities for part in parts if part.probabilities is not None]
         return Embedding(features, all_rows(torch.cat(known), count) if known else None)
 
+    @torch.no_grad()
+    def copy_clusters(self, images_NCHW: Images, rows_n: Tensor) -> Array | None:
+        """Clusters (n, E) of some of the images by each copy of the head that assigns, the used one first.
+
+        None where there is one, or a clusterer assigns.
+        """
+        if self.clusterer is not None:
+            return None
+        parts = []
+        for rows_B in rows_n.to(images_NCHW.device).split(BATCH):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+                found_BE = self.learner.copy_clusters(images_NCHW[rows_B].to(self._device))
+            if found_BE is None:
+                return None
+            parts.append(found_BE.cpu().numpy())
+        return np.concatenate(parts)
+
     def embed_kept(self, images_NCHW: Images) -> Embedding:
         """``embed``, but features that last (``Learner.lasting``) come from the cache on disk where it has them."""
         network = self.learner.lasting()

@@ -25,15 +25,15 @@ from imcswav.recipe.flat import flat
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
 SOURCE = Path(__file__).parent
-PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "expected")
-"""Dotted paths of what only says where and how loudly to run: without it, recipes ask for the same result."""
+PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "evaluation.time_to_acc", "expected")
+"""Dotted paths of what only says where to run, how loudly and what to tell of it: not what is to come of it."""
 BASELINES = ("kmeans_acc", "features_kmeans_acc")
 REFERENCE = ("acc_bn_test", *BASELINES)
 """Figures of every summary, whatever the recipe's metrics."""
 FACTS = (
     "recipe", "metrics", "clusters", "clusters_used", "epochs", "steps", "skipped", "seconds", "cpu_seconds",
     "images_per_second", "stopped", "seed", "bn_statistics", "predict_views", "protocol", "trained_on", "scored_on",
-    "data", "device", "precision", "run", "signals",
+    "data", "device", "precision", "run", "signals", "time_to_acc", "seconds_to_acc",
 )  # fmt: skip
 """What else a summary says; the recipe's metrics stand beside it, so none may have such a name."""
 

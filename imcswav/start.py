@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imcswav.data import DataFacts
 from imcswav.errors import ImcswavError, Problem, RunError
-from imcswav.learners import Learner
+from imcswav.learners import Learner, training_only
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
 from imcswav.weights import Fit, read_weights, weights_file
@@ -24,6 +24,10 @@ PLACE = "init.run"
 NEEDED = "backbone"
 """The part without which a second stage would start from nothing."""
 REMEDY = "Take the run's own backbone, with the same settings."
+NO_RUN = Problem(
+    "init.rung", "names a rung, of which there is a run for each seed.",
+    "Run it by `imcswav ladder`, or name a run: --set init.run=FOLDER.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ def find_start(run: Path, learner: Learner) -> Start:
 
     Raises RunError when the folder is no run or the run isn't finished, ImcswavError when its weights can't be read.
     """
-    given, wanted = read_weights(finished(run).path, INSIDE), learner.state_dict()
+    return _match(run, read_weights(finished(run).path, INSIDE), learner)
+
+
+def _match(run: Path, given: Mapping[str, Tensor], learner: Learner) -> Start:
+    wanted = learner.state_dict()
     found: dict[str, Tensor] = {}
     parts: list[str] = []
     lacking: dict[str, str] = {}
@@ -91,12 +99,26 @@ def check_start(recipe: Recipe, facts: DataFacts | None) -> list[Problem]:
     """What stands against starting from the recipe's run; without facts only whether that is finished."""
     if recipe.init is None:
         return []
+    if recipe.init.run is None:
+        return [NO_RUN]
     try:
         run = finished(recipe.init.run.resolve()).path
         learner = None if facts is None else on_meta(recipe, facts)
         return [] if learner is None else find_start(run, learner).problems()
     except ImcswavError as error:
         return [Problem(PLACE, str(error))]
+
+
+def check_rung(recipe: Recipe, rung: Recipe, facts: DataFacts | None) -> list[Problem]:
+    """What stands against starting from a run of the recipe ``rung``, before there is one."""
+    assert recipe.init is not None
+    pair = () if facts is None else (on_meta(recipe, facts), on_meta(rung, facts))
+    learner, other = pair or (None, None)
+    if learner is None or other is None:
+        return []
+    idle = training_only(other)
+    given = {name: value for name, value in other.state_dict().items() if name not in idle}
+    return _match(Path(recipe.init.rung or ""), given, learner).problems()
 
 
 def on_meta(recipe: Recipe, facts: DataFacts) -> Learner | None:

@@ -21,15 +21,16 @@ ON_DISK = (
     "swav_imagenet_small_batch",
 )  # fmt: skip
 """Recipes whose images nobody can fetch."""
-LONG = ("swav_imagenet",)
-"""Recipes whose two steps take long; another one that extends it is trained all the same."""
+LONG = ("swav_imagenet", "imc_swav_plus_cifar10_small", "imc_swav_plus_cifar100_20", "imc_swav_plus_stl10")
+"""Recipes whose two steps take long; another one that is much alike is trained all the same."""
 
 
 def test_the_named_recipes_are_shipped():
     assert {
         "digits", "folder", "folder_small", "imc_swav_cifar10", "imc_swav_cifar10_small", "imc_swav_cifar100_20",
-        "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10",
-        "swav_imagenet", "swav_imagenet_small_batch",
+        "imc_swav_cifar100", "imc_swav_stl10", "imc_swav_tiny_imagenet", "swav_cifar10", "imc_swav_plus_cifar10",
+        "imc_swav_plus_cifar10_small", "imc_swav_plus_cifar100_20", "imc_swav_plus_stl10", "swav_imagenet",
+        "swav_imagenet_small_batch",
     } <= set(recipe_names())  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def test_the_named_recipes_are_shipped():
 def test_recipe_loads_checks_and_round_trips(name, tmp_path):
     recipe = load_recipe(name, ["data.root=nowhere"] if name in ON_DISK else [])
     problems = check_recipe(recipe)
-    assert [p.path for p in problems if p.severity == "error"] == (["data.root"] if name in ON_DISK else [])
+    lacking = (["data.root"] if name in ON_DISK else []) + (["init.rung"] if recipe.init else [])
+    assert [p.path for p in problems if p.severity == "error"] == lacking
     (tmp_path / "copy.toml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "copy.toml") == recipe
 
@@ -52,6 +54,7 @@ def test_recipe_trains_two_steps(name, tmp_path):
     count = next(count for largest, count in IMAGES.items() if size <= largest)
     batch = 4 if size <= 32 else 2
     clusters = min(recipe.clusters, count // 2)  # not more than there are images
+    clusters = min(clusters, batch) if recipe.init else clusters  # a batch has a label for each of its own
     images = np.random.default_rng(0).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
     data = ArrayData.of(images, labels=np.arange(count) % clusters)
     data.train.subsets = {subset: torch.arange(count) % 8 > 0 for subset in (facts.subsets if facts else ())}
@@ -61,6 +64,9 @@ def test_recipe_trains_two_steps(name, tmp_path):
         small["learner.bank.images"] = 2  # few enough for a loss in these two steps
     if getattr(recipe.learner.backbone, "pretrained", False):
         small["backbone.pretrained"] = False  # nothing is downloaded in a test
+    if recipe.init:
+        rung = f"{name.rpartition('/')[0]}/{recipe.init.rung}"
+        small["init.run"] = str(imcswav.run(rung, small, out=tmp_path / "first", data=data).path)
     result = imcswav.run(name, small, out=tmp_path / "run", data=data, warn=lambda problem: None)
     assert result.summary["steps"] == min(2, recipe.trainer.epochs)
     assert 0 <= result.summary["acc"] <= 1

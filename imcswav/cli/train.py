@@ -125,7 +125,8 @@ def ladder(
     """Run recipes that extend one another by one change each, and tell what each change brought.
 
     The rungs are the *.toml of a folder in the order of their names. Each is run with every seed and compared with the
-    one below, paired by seed. A rung that fails is reported, and the others go on; the exit code then is 2.
+    one that it extends, else the one before it, paired by seed. A rung that fails is reported, and the others go on;
+    the exit code then is 2. A rung with [init] rung = "NAME" starts from the same seed's run of that rung.
     """
     from imcswav import console
     from imcswav.results import tables

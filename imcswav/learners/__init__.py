@@ -174,6 +174,13 @@ class Learner(Component, nn.Module, kind="learner"):
         """
         raise NotImplementedError
 
+    def copy_clusters(self, images_NCHW: Tensor) -> Tensor | None:
+        """Clusters (N, E) of uint8 images by each copy of the head that assigns, the used one first.
+
+        None where there is one. For signals alone: whole images, one view.
+        """
+        return None
+
 
 class TrainingState(nn.Module):
     """Base of a learner's modules whose tensors only training needs: checkpoints have them, exported models don't."""

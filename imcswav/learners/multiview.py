@@ -335,18 +335,31 @@ class MultiView(Learner, name="multiview"):
         rows = self._rows(x_NCHW, self.branch, self.head)
         return rows["features"], rows[self.head].float().softmax(-1) if self.head in self.heads else None
 
-    def _rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
-        """Features of normalised images and, where there is such a head, the rows on the way to it.
+    def copy_clusters(self, images_NCHW: Tensor) -> Tensor | None:
+        """The largest logit of each copy of the assignment head, the chosen copy in front."""
+        head: Any = self._network(self.branch)[1][self.head] if self.head in self.heads else None
+        if head is None or head.copies == 1:
+            return None
+        with torch.autocast(images_NCHW.device.type, enabled=False):
+            x_NCHW = self.views.whole(images_NCHW)
+        rows_NEK = self._all_rows(x_NCHW, self.branch, self.head)[self.head]
+        by_loss_E = head.copy_losses.argsort(stable=True)
+        return rows_NEK.argmax(-1).index_select(1, by_loss_E)
 
-        Of a head with copies they are the chosen one's.
-        """
+    def _rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
+        """As ``_all_rows``, but of a head with copies those of the chosen one."""
+        rows, heads = self._all_rows(x_NCHW, branch, head), self._network(branch)[1]
+        if head in heads:
+            last: Any = heads[head]
+            rows[head] = last.chosen(rows[head])
+        return rows
+
+    def _all_rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
+        """Features of normalised images and, where there is such a head, the rows on the way to it."""
         backbone, heads = self._network(branch)
         rows = {"features": _float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
         with torch.autocast(x_NCHW.device.type, enabled=False):  # heads in float32, as in training
             run_heads(heads, rows, path(self.config.heads, head))
-        if head in heads:
-            last: Any = heads[head]
-            rows[head] = last.chosen(rows[head])
         return rows
 
     @torch.no_grad()

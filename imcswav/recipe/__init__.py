@@ -85,6 +85,10 @@ class EvaluationSettings(Settings):
     signals: bool = True
     """Whether a finished run's summary says what can be known of its clusters without labels (``signals``)."""
 
+    time_to_acc: float | None = Field(None, gt=0, le=1)
+    """An ACC: the summary then says after how many seconds of training an evaluation first reached it. It is told
+    alone, and neither stops nor chooses anything; how often there is one, the callback `evaluate` says."""
+
     plots: bool = True
     """Whether a finished run draws clusters.png, confusion.png and curves.png."""
 
@@ -98,8 +102,17 @@ class InitSettings(Settings):
     of its weights.
     """
 
-    run: Path
+    run: Path | None = None
     """Folder of the finished run."""
+    rung: str | None = Field(None, pattern=r"^[^/\\]+$")
+    """In place of ``run``, for runs with several seeds: a rung of the same ladder, or any folder of seeds beside the
+    one that is written. Each run starts from the run of the same seed there."""
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if self.run is None and self.rung is None:
+            raise ValueError("names no run to start from: give run, or rung")
+        return self
 
 
 class Expected(Settings):
@@ -205,7 +218,8 @@ class Recipe(Settings):
         """The recipe with absolute paths to its data and its starting weights."""
         parts = {"data": self.data.resolved(), "learner": self.learner.resolved()}  # type: ignore[attr-defined]
         if self.init is not None:
-            parts["init"] = InitSettings(run=self.init.run.resolve())
+            run = self.init.run
+            parts["init"] = InitSettings(run=run and run.resolve(), rung=self.init.rung)
         return self.model_copy(update=parts)
 
     def tables(self) -> dict[str, Any]:

@@ -17,6 +17,15 @@ class Ladder:
     name: str
     rungs: dict[str, Path]
 
+    def below(self) -> dict[str, str | None]:
+        """What each rung is compared with: the rung it extends, if that comes before it, else the one before it."""
+        found: dict[str, str | None] = {}
+        for name, path in self.rungs.items():
+            base = sources.extended(path)
+            same = [lower for lower in found if base is not None and self.rungs[lower].resolve() == base.resolve()]
+            found[name] = next(iter(same), next(reversed(found), None))
+        return found
+
 
 def ladder_names() -> list[str]:
     """Names of the ladders that come with the package, sorted: its folders of recipes, as "plus/digits"."""

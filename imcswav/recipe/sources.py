@@ -61,6 +61,15 @@ def read_layers(source: str | Path | Mapping[str, Any]) -> list[Layer]:
     return layers
 
 
+def extended(path: Path) -> Path | None:
+    """The file that a recipe extends directly; None where it extends none, and where that can't be told."""
+    try:
+        layer = _read(path, str(path))
+        return _base(layer, path.parent, []) if "extends" in layer.tables else None
+    except RecipeError:  # loading it tells
+        return None
+
+
 def _base(layer: Layer, folder: Path, seen: list[str]) -> Path:
     """The file that ``extends`` names."""
     wanted, remedy = layer.tables["extends"], ""

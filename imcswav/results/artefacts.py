@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from imcswav import distributed
 from imcswav.clusterers import Array
@@ -21,9 +22,11 @@ from imcswav.evaluate import (
     published_accuracy,
 )
 from imcswav.files import write_csv
+from imcswav.model import Model
 from imcswav.protocol import describe, origins, split_name
+from imcswav.results.logged import seconds_to
 from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
-from imcswav.results.signals import measure
+from imcswav.results.signals import measure, sample
 from imcswav.runs import REFERENCE
 
 if TYPE_CHECKING:
@@ -37,25 +40,26 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     Processes that trained together share the images; all that follows is the main one's.
     """
     trainer.run.require()  # files written from here on would make its folder anew
-    assessment = None
+    assessment = copies = None
     with evaluation_model(trainer) as model:
         embedded = embed_splits(model, trainer.data)
         if distributed.is_main():
             with distributed.alone():
                 assessment = assess(model, trainer.data, trainer.recipe, fit_clusterer=True, embedded=embedded)
+                copies = copy_clusters(model, assessment.scored) if trainer.recipe.evaluation.signals else None
                 model.save(trainer.run.model)
     summary: dict[str, Any] = {}
     if assessment is not None:
         with distributed.alone():
-            summary = _write(trainer, model, assessment)
+            summary = _write(trainer, model, assessment, copies)
     return distributed.from_main(summary)
 
 
-def _write(trainer: Trainer, model: Model, assessment: Assessment) -> dict[str, Any]:
+def _write(trainer: Trainer, model: Model, assessment: Assessment, copies: Array | None) -> dict[str, Any]:
     recipe, run = trainer.recipe, trainer.run
     if assessment.scores:
         trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
-    summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer))
+    summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer), copies)
     if trainer.data.skipped:  # of streamed images they are only known now
         write_csv(run.path / "skipped.csv", ("image", "reason"), trainer.data.skipped)
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
@@ -78,11 +82,14 @@ def plot(trainer: Trainer, scored: Assigned) -> None:
     plot_curves(path / "curves.png", path / "metrics.jsonl")
 
 
-def summarise(trainer: Trainer, assessment: Assessment, published: float | None) -> dict[str, Any]:
+def summarise(
+    trainer: Trainer, assessment: Assessment, published: float | None, copies_nE: Array | None = None
+) -> dict[str, Any]:
     """The content of ``summary.json``; scores are null where there are no labels.
 
     ``metrics`` names those that the recipe's metrics gave, ``data`` is the digest of the training images.
-    ``acc_bn_test`` is ACC by the released program's protocol, see ``published_accuracy``.
+    ``acc_bn_test`` is ACC by the released program's protocol, see ``published_accuracy``; ``copies_nE`` as of
+    ``copy_clusters``.
     """
     recipe = trainer.recipe
     names = [settings.owner.name for settings in recipe.evaluation.metrics]
@@ -98,6 +105,7 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "clusters": recipe.clusters,
         "clusters_used": used,
         **runtime_summary(trainer),
+        **time_to_accuracy(trainer, assessment),
         "seed": recipe.seed,
         "bn_statistics": recipe.predict.bn_statistics,
         "predict_views": recipe.predict.views,
@@ -108,17 +116,37 @@ def summarise(trainer: Trainer, assessment: Assessment, published: float | None)
         "device": str(trainer.device),
         "precision": trainer.engine.precision,
         "run": str(trainer.run.path),
-        "signals": signals(trainer, assessment.scored),
+        "signals": signals(trainer, assessment.scored, copies_nE),
     }
 
 
-def signals(trainer: Trainer, scored: Assigned) -> dict[str, float]:
+def time_to_accuracy(trainer: Trainer, assessment: Assessment) -> dict[str, float | None]:
+    """``seconds_to_acc``, of training up to the first evaluation whose ACC reached the recipe's ``time_to_acc``.
+
+    The last one counts too. None where none did, and where the recipe states no ACC.
+    """
+    wanted = trainer.recipe.evaluation.time_to_acc
+    if wanted is None:
+        return {"time_to_acc": None, "seconds_to_acc": None}
+    seconds = seconds_to(trainer.run.path / "metrics.jsonl", wanted)
+    if seconds is None and assessment.scores.get("acc", -1.0) >= wanted:  # the callback that logs may be off
+        seconds = round(trainer.seconds, 3)
+    return {"time_to_acc": wanted, "seconds_to_acc": seconds}
+
+
+def copy_clusters(model: Model, scored: Assigned) -> Array | None:
+    """Clusters of the signals' sample by each copy of the head that assigns, the used one first; None of a lone one."""
+    return model.copy_clusters(scored.split.images, torch.from_numpy(sample(len(scored.split))))
+
+
+def signals(trainer: Trainer, scored: Assigned, copies_nE: Array | None) -> dict[str, float]:
     """What the summary says without labels, apart from the figures with them; empty where the recipe wants none."""
     recipe = trainer.recipe
     if not recipe.evaluation.signals:
         return {}
     return measure(
-        scored.features, scored.probabilities, trainer.logged, clusters=recipe.clusters, seed=recipe.seed
+        scored.features, scored.probabilities, trainer.logged, clusters=recipe.clusters, seed=recipe.seed,
+        copies_nE=copies_nE,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from imcswav.errors import ImcswavError, RunError
 from imcswav.plugins import did_you_mean
 from imcswav.results.assignments import of_common_images, read_clusters
-from imcswav.results.signals import OF_RUN, OF_SERIES, larger_is_better
+from imcswav.results.signals import OF_HEADS, OF_RUN, OF_SERIES, larger_is_better
 
 DEFAULT = "seed_agreement"
 """The signal that a run is chosen by, unless another is named."""
@@ -44,8 +44,9 @@ def check_signal(name: str, runs: int) -> None:
             f"The signal '{name}' tells runs apart from {FEWEST} seeds on; give more seeds, or another signal by "
             f"--keep-by, such as silhouette."
         )
-    if larger_is_better(name) and name not in (*OF_RUN, *OF_SERIES):
-        known = [*OF_RUN, *OF_SERIES, "loss"]
+    larger = [*OF_RUN, *OF_HEADS, *OF_SERIES]
+    if larger_is_better(name) and name not in larger:
+        known = [*larger, "loss"]
         hint = did_you_mean(name, known)
         raise ImcswavError(f"There is no signal '{name}'; there are {', '.join(known)} and loss/<name>. {hint}".strip())
 

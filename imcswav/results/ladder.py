@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imcswav.api import with_data
-from imcswav.check import check_recipe, raise_errors
-from imcswav.data import Data
 from imcswav.errors import Problem, RunError
 from imcswav.files import write_csv
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import Overrides, load_recipe, placed
+from imcswav.recipe.files import Overrides
 from imcswav.recipe.ladders import Ladder, find_ladder
 from imcswav.results.ladder_page import markdown
+from imcswav.results.ladder_recipes import checked_recipes, rung_to_start_from
 from imcswav.results.ladder_table import record, sheet
 from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
 from imcswav.results.seeds import (
@@ -51,7 +49,7 @@ def run_ladder(
     resume: bool = False,
     tell: Callable[[str], object] | None = None,
 ) -> LadderResult:
-    """Train by every recipe of a ladder with each of ``seeds``, and compare each with the one below.
+    """Train by every recipe of a ladder with each of ``seeds``, and compare each with the one it extends.
 
     ``ladder`` is a folder, whose ``*.toml`` in the order of their names are the rungs, or the name of a shipped one.
     ``out`` is a new or empty folder (default ``runs/<ladder>/<time>-<id>``); ``resume`` goes on there, by default in
@@ -59,10 +57,10 @@ def run_ladder(
     rungs may be added. Other arguments are ``run_seeds``'s, and change every rung.
 
     A rung whose training fails (RunError) is left, its ``failure`` says why, and the others go on; resuming tries it
-    again. Raises RecipeError before the first run for a mistake in any rung, and what ``run_seeds`` raises.
+    again. Raises RecipeError before the first run for all mistakes in all rungs, and what ``run_seeds`` raises.
     """
     found, wanted = find_ladder(ladder), numbers(seeds)
-    recipes = {name: _checked(path, overrides, data) for name, path in found.rungs.items()}
+    recipes = checked_recipes(found, overrides, data)
     if resume:
         folder = _to_go_on(found, recipes, out)
         known = _read(folder)
@@ -110,6 +108,9 @@ class _Climb:
         """Every seed of a rung that isn't finished; returns why it could not go on."""
         path = self.folder / name
         self.state.failures[name] = None
+        if (lacking := self._without_start(name)) is not None:
+            self.tell(f"{name}: failed: {lacking}")
+            return lacking
         if set(self.seeds) - finished_runs(path).keys():
             now, known = surroundings(), self.state.environment
             self.state.environment = now if known is None else continued_environment(known, now)
@@ -128,6 +129,15 @@ class _Climb:
             return str(error)
         return None
 
+    def _without_start(self, name: str) -> str | None:
+        """Why a second stage can't be run: the rung that it starts from has no run of one of the seeds."""
+        rung = rung_to_start_from(self.recipes[name])
+        left = set(self.seeds) - finished_runs(self.folder / name).keys()
+        lacking = sorted(left - finished_runs(self.folder / rung).keys()) if rung else []
+        if not lacking:
+            return None
+        return f"It starts from the rung {rung}, which has no finished run of seed {', '.join(map(str, lacking))}."
+
     def _write(self) -> None:
         result, folder = self._result(), RunFolder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -136,24 +146,15 @@ class _Climb:
         write_csv(self.folder / "ladder.csv", *sheet(result))
 
     def _result(self) -> LadderResult:
-        rungs: list[Rung] = []
-        for name, recipe in self.recipes.items():
+        rungs: dict[str, Rung] = {}
+        for name, lower in self.ladder.below().items():
             path, failure = self.folder / name, self.state.failures.get(name)
-            runs, below = finished_runs(path), rungs[-1] if rungs else None
-            changes = changes_between(self.recipes[below.name], recipe) if below else {}
+            runs, below = finished_runs(path), rungs[lower] if lower else None
+            changes = changes_between(self.recipes[below.name], self.recipes[name]) if below else {}
             sound = below is not None and failure is None and below.failure is None
             gain = gain_over(below, runs) if below and sound else None
-            rungs.append(Rung(name, path, runs, below.name if below else None, changes, gain, failure))
-        return LadderResult(self.folder, self.ladder.name, rungs)
-
-
-def _checked(path: Path, overrides: Overrides, data: Any) -> Recipe:
-    """A rung's recipe; raises RecipeError with all that can be known to be wrong before a run."""
-    changes = with_data(overrides, data)
-    recipe = load_recipe(path, changes)
-    if data is None or isinstance(data, Data):  # of others only the run will know what they hold
-        raise_errors(str(path), placed(check_recipe(recipe, None if data is None else data.facts), path, changes))
-    return recipe
+            rungs[name] = Rung(name, path, runs, lower, changes, gain, failure)
+        return LadderResult(self.folder, self.ladder.name, list(rungs.values()))
 
 
 def _to_go_on(ladder: Ladder, recipes: Mapping[str, Recipe], out: str | Path | None) -> Path:

@@ -17,6 +17,8 @@ def markdown(result: LadderResult, seeds: Sequence[int], environment: Mapping[st
     head, table = rows(result)
     lines = [f"# Ladder {result.name}", "", _row(head), _row(["---"] * len(head)), *map(_row, table), ""]
     lines += [f"Seeds {', '.join(map(str, seeds))}. Figures in %, mean ± {DEVIATION}; seconds of training, mean."]
+    if result.times_to_acc:
+        lines[-1] += " Seconds to an ACC: up to the first evaluation at or above it."
     lines += ["", f"Protocol: {result.protocol or 'unknown'}.", "", RULE, ""]
     if result.failed:
         lines += ["## Failed", "", *(f"- `{rung.name}`: {rung.failure}" for rung in result.failed), ""]

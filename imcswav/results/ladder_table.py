@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,18 +12,23 @@ from imcswav.results.seeds import DEVIATION, Spread
 from imcswav.runs import figures
 
 NONE = "–"
+TIMES = ("seconds", "cpu_seconds", "seconds_to_acc", "seconds_to_acc_n")
 
 
 def rows(result: LadderResult) -> tuple[list[str], list[list[str]]]:
     """For people, in percent: the head, and a row a rung."""
     names = result.metrics
-    head = ["rung", "n", *(name.upper() for name in names), "seconds", "CPU seconds", "gain in ACC (paired)", "helps"]
+    stated = " / ".join(f"{100 * acc:g}" for acc in result.times_to_acc)
+    timed = [f"seconds to ACC {stated} %"] if stated else []
+    times = ["seconds", "CPU seconds", *timed]
+    head = ["rung", "n", *(name.upper() for name in names), *times, "gain in ACC (paired)", "helps"]
     table = []
     for rung in result.rungs:
         spreads = (rung.scores.get(name) for name in names)
-        times = (rung.mean("seconds"), rung.mean("cpu_seconds"))
+        spent = [NONE if one is None else f"{one:.1f}" for one in (rung.mean("seconds"), rung.mean("cpu_seconds"))]
+        spent += [_reached(rung) for _ in timed]
         gain = NONE if rung.gain is None else f"{100 * rung.gain.mean:+.1f} ± {100 * rung.gain.error:.1f}"
-        cells = [*map(_percent, spreads), *(NONE if one is None else f"{one:.1f}" for one in times), gain]
+        cells = [*map(_percent, spreads), *spent, gain]
         table.append([rung.name, str(len(rung.runs)), *cells, "failed" if rung.failure else rung.helps or NONE])
     return head, table
 
@@ -35,11 +41,11 @@ def sheet(result: LadderResult) -> tuple[list[str], list[list[Any]]]:
         spreads = [rung.scores.get(name) for name in names]
         cells = [cell for one in spreads for cell in ((one.mean, one.std) if one else (None, None))]
         gain = (rung.gain.mean, rung.gain.error, len(rung.gain.seeds), "yes") if rung.gain else (None,) * 4
-        times = (rung.mean("seconds"), rung.mean("cpu_seconds"))
+        times = (rung.mean("seconds"), rung.mean("cpu_seconds"), _mean(rung.seconds_to_acc), len(rung.seconds_to_acc))
         table.append([rung.name, len(rung.runs), *cells, *times, *gain, rung.helps, rung.failure])
     columns = [f"{name}_{part}" for name in names for part in ("mean", "std")]
     gains = [f"{GAIN}_gain{part}" for part in ("", "_standard_error", "_n", "_paired")]
-    return ["rung", "n", *columns, "seconds", "cpu_seconds", *gains, "helps", "failure"], table
+    return ["rung", "n", *columns, *TIMES, *gains, "helps", "failure"], table
 
 
 def record(result: LadderResult, seeds: Sequence[int], environment: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -50,6 +56,7 @@ def record(result: LadderResult, seeds: Sequence[int], environment: Mapping[str,
         "seeds": list(seeds),
         "deviation": DEVIATION,
         "rule": RULE,
+        "time_to_acc": result.times_to_acc,
         "rungs": [_rung(rung) for rung in result.rungs],
         "environment": environment,
     }
@@ -76,6 +83,8 @@ def _rung(rung: Rung) -> dict[str, Any]:
         "scores": scores,
         "seconds": rung.mean("seconds"),
         "cpu_seconds": rung.mean("cpu_seconds"),
+        "seconds_to_acc": _mean(rung.seconds_to_acc),
+        "reached_acc": len(rung.seconds_to_acc),
         "gain": gain,
         "helps": rung.helps,
         "below": rung.below,
@@ -83,6 +92,18 @@ def _rung(rung: Rung) -> dict[str, Any]:
         "failure": rung.failure,
         "folder": rung.path.name,
     }
+
+
+def _reached(rung: Rung) -> str:
+    """Mean seconds to the stated ACC of the runs that reached it, and how many these are where not all did."""
+    found, runs = rung.seconds_to_acc, len(rung.runs)
+    if not found:
+        return "not reached" if runs else NONE
+    return f"{statistics.fmean(found):.1f}" + ("" if len(found) == runs else f" ({len(found)} of {runs})")
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
 
 
 def _percent(spread: Spread | None) -> str:

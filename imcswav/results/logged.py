@@ -18,6 +18,12 @@ def read_rows(metrics: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
 
 
+def seconds_to(metrics: Path, accuracy: float) -> float | None:
+    """Seconds of training at the first logged evaluation with an ACC of at least ``accuracy``; None without one."""
+    reached = (row for row in read_rows(metrics) if row.get("eval/acc", -1.0) >= accuracy)
+    return next((float(row["seconds"]) for row in reached), None)
+
+
 def by_scale(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Names of the logged values, sorted, by the scale that they share."""
     groups: dict[str, list[str]] = {}

@@ -20,7 +20,8 @@ ERRORS = 2
 FEWEST = 3
 """Seeds without which a gain has no verdict: of two, a change that does nothing passes about three times in ten."""
 RULE = (
-    f"Gain: mean difference in ACC to the rung below, paired over the seeds of both, ± its standard error (sample "
+    f"Gain: mean difference in ACC to the rung below, the one it extends, paired over the seeds of both, ± its "
+    f"standard error (sample "
     f"standard deviation of the differences / sqrt(n)). It helps where the gain is more than {ERRORS} standard errors; "
     f"no: less than -{ERRORS}; else, and with fewer than {FEWEST} seeds, not shown."
 )
@@ -62,7 +63,7 @@ class Rung:
     path: Path
     runs: dict[int, RunResult]
     below: str | None
-    """Name of the rung below; None of the lowest."""
+    """Name of the rung that it extends, else of the one before it; None of the lowest."""
     changes: dict[str, tuple[Any, Any]]
     """By dotted path: the value in the rung below and the value here, None where there is no such setting."""
     gain: Gain | None
@@ -97,6 +98,12 @@ class Rung:
         """Mean of a number in the summaries, such as "seconds"."""
         return statistics.fmean(run.summary[fact] for run in self.runs.values()) if self.runs else None
 
+    @property
+    def seconds_to_acc(self) -> list[float]:
+        """Of the runs that reached their recipe's ``evaluation.time_to_acc``, the seconds of training up to it."""
+        found = (run.summary.get("seconds_to_acc") for run in self.runs.values())
+        return [seconds for seconds in found if seconds is not None]
+
 
 @dataclass(frozen=True)
 class LadderResult:
@@ -115,6 +122,12 @@ class LadderResult:
     def metrics(self) -> list[str]:
         """Names of the recipes' own metrics that were scored."""
         return list(dict.fromkeys(name for rung in self.rungs for name in rung.metrics))
+
+    @property
+    def times_to_acc(self) -> list[float]:
+        """The accuracies whose first reaching is timed, ascending."""
+        stated = (run.summary.get("time_to_acc") for rung in self.rungs for run in rung.runs.values())
+        return sorted({acc for acc in stated if acc is not None})
 
     @property
     def protocol(self) -> str | None:

@@ -238,12 +238,13 @@ class _Series:
             self._note_environment()
             return done_here
         path = _unused(self.folder, seed)
+        changes = {"seed": seed, **self._start(seed)}
 
         def ready() -> None:
             self.known["runs"][str(seed)] = path.name
             self._begin(SeedsResult(self.folder, done))
 
-        return complete(prepare(self.recipe, _with_seed(self.overrides, seed), path, self.data, self.warn, ready))
+        return complete(prepare(self.recipe, _with(self.overrides, changes), path, self.data, self.warn, ready))
 
     def _begin(self, done: SeedsResult) -> None:
         """Write the list before a run's folder: a process killed from here on leaves what can be gone on with.
@@ -258,6 +259,17 @@ class _Series:
         except OSError as error:
             reason = error.strerror or error
             raise RunError(f"The folder {self.folder} can't be written: {reason}; give another --out.") from error
+
+    def _start(self, seed: int) -> dict[str, str]:
+        """The setting of a second stage that starts from a rung: the run of the same seed there."""
+        init = self.known["settings"].get("init", {})
+        if "run" in init or "rung" not in init:
+            return {}
+        rung = self.folder.resolve().parent / init["rung"]
+        run = finished_runs(rung).get(seed)
+        if run is None:
+            raise RunError(f"init.rung: {rung} has no finished run of seed {seed} to start from; run it first.")
+        return {"init.run": str(run.path)}
 
     def _note_environment(self) -> None:
         """What the first run that is trained here finds, and of later ones what is another."""
@@ -355,8 +367,10 @@ def _blind(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"seed": 0})
 
 
-def _with_seed(overrides: Overrides, seed: int) -> Overrides:
-    return {**overrides, "seed": seed} if isinstance(overrides, Mapping) else [*overrides, f"seed={seed}"]
+def _with(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
+    if isinstance(overrides, Mapping):
+        return {**overrides, **changes}
+    return [*overrides, *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items())]
 
 
 def _unused(folder: Path, seed: int) -> Path:

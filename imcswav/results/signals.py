@@ -28,14 +28,24 @@ ITERATIONS = 200
 OF_RUN = (
     "predictability", "neighbour_agreement", "kmeans_agreement", "silhouette", "confidence", "effective_clusters",
 )  # fmt: skip
+OF_HEADS = ("head_agreement",)
+"""What only runs with several copies of the head that assigns have."""
 OF_SERIES = ("seed_agreement", "seed_agreement_nmi")
 """What only runs with several seeds have, see ``imcswav.results.kept``."""
 
 
 def measure(
-    features_NF: Tensor, probabilities_NK: Array | None, logged: Mapping[str, float], *, clusters: int, seed: int
+    features_NF: Tensor,
+    probabilities_NK: Array | None,
+    logged: Mapping[str, float],
+    *,
+    clusters: int,
+    seed: int,
+    copies_nE: Array | None = None,
 ) -> dict[str, float]:
     """Every signal that can be had, by name; ``logged`` is the last log, ``clusters`` K, ``seed`` the recipe's.
+
+    ``copies_nE`` are the clusters of the ``sample`` by each copy of the head that assigns, the used one first.
 
     Left out is what has no meaning: all but the losses where nothing assigns or features aren't finite, neighbours
     where there are too few images, and most where one cluster has them all.
@@ -54,6 +64,8 @@ def measure(
             "confidence": confidence(probabilities_NK),
             "effective_clusters": effective_clusters(clusters_N),
         }
+    if copies_nE is not None:
+        found["head_agreement"] = head_agreement(copies_nE)
     return {name: round(value, 6) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
@@ -155,6 +167,20 @@ def kmeans_agreement(features_NF: Array, clusters_N: Array, clusters: int, seed:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct features than clusters: some stay empty
         return float(adjusted_rand_score(estimator.fit_predict(unit_rows(features_NF)), clusters_N))
+
+
+def head_agreement(copies_nE: Array) -> float | None:
+    """Mean ARI of the clusters of the first copy of a head, the used one, with each other copy's, in [−0.5, 1].
+
+    Larger says that heads which started elsewhere find the same on the same features. They share mistakes that lie in
+    the features. None for a lone copy. Source: stability of clusterings (Lange et al. 2004), here over heads.
+    """
+    if copies_nE.shape[1] < 2:
+        return None
+    from sklearn.metrics import adjusted_rand_score
+
+    used_n, *others = copies_nE.T
+    return float(np.mean([adjusted_rand_score(used_n, other_n) for other_n in others]))
 
 
 def silhouette(features_NF: Array, clusters_N: Array) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from imcswav.console import LABELS, out
 from imcswav.results.comparison import Comparison
@@ -75,10 +75,15 @@ def _side_by_side(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[
 def ladder(result: LadderResult) -> None:
     """A row a rung: figures, times, gain over the rung below; then what failed."""
     head, table_rows = rows(result)
-    table = Table(*head, title=f"{result.name}: figures in %")
-    for row in table_rows:
-        table.add_row(*row)
-    out.print(table)
+    scores = 2 + len(result.metrics)  # two tables that each fit into a terminal, where one would be cut
+    for columns, title in (
+        (range(scores), f"{result.name}: figures in %"),
+        ([0, *range(scores, len(head))], "what it took and brought"),
+    ):
+        table = Table(*(Column(head[place], overflow="fold", no_wrap=place == 0) for place in columns), title=title)
+        for row in table_rows:
+            table.add_row(*(row[place] for place in columns))
+        out.print(table)
     for rung in result.failed:
         out.print(f"{rung.name} failed: {rung.failure}", soft_wrap=True)
     out.print(GAIN_RULE)

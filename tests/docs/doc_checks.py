@@ -31,6 +31,8 @@ from imcswav.check import check_recipe
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
 from imcswav.recipe.json_schema import recipe_schema
+from imcswav.recipe.ladders import find_ladder
+from imcswav.results.ladder_recipes import checked_recipes
 from imcswav.testing import check_component
 
 COMMANDS, PLAIN = {"console", "bash", ""}, {"text", "csv"}
@@ -128,6 +130,8 @@ def check_toml(block, folder, world):
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     recipe = load_recipe(path)
-    if errors := [str(problem) for problem in check_recipe(recipe) if problem.severity == "error"]:
+    if recipe.init is not None and recipe.init.run is None:  # a rung that starts from another: its ladder tells
+        checked_recipes(find_ladder(path.parent), (), None)
+    elif errors := [str(problem) for problem in check_recipe(recipe) if problem.severity == "error"]:
         raise ValueError("; ".join(errors))
     jsonschema.Draft202012Validator(recipe_schema()).validate(tomllib.loads(text))

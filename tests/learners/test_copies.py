@@ -172,3 +172,19 @@ def test_copies_in_a_bank(banked):
         assert net.bank.kept_classifier.shape == (5, 6, COPIES, 3)
     assert running[0].any() == (banked == "wpmi")
     assert len(set(running[1].tolist())) == COPIES
+
+
+@pytest.mark.parametrize("best", range(COPIES))
+def test_clusters_of_each_copy_are_those_it_has_alone_and_the_used_one_is_in_front(best):
+    joint = learner(heads=heads()).train()  # statistics of these images, or all would be in one cluster
+    pixels = images(30)
+    used = []
+    for copy in range(COPIES):
+        joint.heads["classifier"].copy_losses.copy_((torch.arange(COPIES) != copy).float())
+        used.append(joint.embed(pixels).probabilities.argmax(1))
+    joint.heads["classifier"].copy_losses.copy_((torch.arange(COPIES) != best).float())
+    order = [best, *(copy for copy in range(COPIES) if copy != best)]
+    found = joint.copy_clusters(pixels)
+    assert torch.equal(found, torch.stack([used[copy] for copy in order], 1))
+    assert len({tuple(column.tolist()) for column in found.T}) == COPIES
+    assert learner(heads=heads(1)).copy_clusters(pixels) is None

@@ -3,11 +3,13 @@ import json
 
 import numpy as np
 import pytest
-from tiny import blobs, png_size, short_run
+from tiny import blobs, png_size, short, short_run
 
+import imcswav
+from imcswav import console
 from imcswav.data.array import ArrayData
 from imcswav.files import write_csv
-from imcswav.metrics.acc import accuracy
+from imcswav.metrics.acc import Accuracy, accuracy
 from imcswav.model import Model
 from imcswav.runs import FACTS, REFERENCE
 
@@ -94,3 +96,30 @@ def test_nothing_assigns(tiny, tmp_path):
 def test_commas_and_line_ends_in_names_survive(tmp_path):
     write_csv(tmp_path / "t.csv", ("image", "n"), [('a,"b"\n.png', 1)])
     assert rows(tmp_path / "t.csv") == [{"image": 'a,"b"\n.png', "n": "1"}]
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_the_first_evaluation_at_or_above_an_accuracy_is_timed(tiny, tmp_path, monkeypatch, logged):
+    """Of the accuracies 0.2, 0.6, 0.5 and 0.9 after each epoch; without a log the last is all that is known."""
+    found = iter((0.2, 0.6, 0.5, 0.9))
+    monkeypatch.setattr(Accuracy, "__call__", lambda metric, scored: next(found))
+    tiny["callbacks"] |= {"evaluate": {"every": 1}, "metrics": {"enabled": logged}}
+    tiny["evaluation"] = {"metrics": ["acc"], "plots": False, "signals": False}
+    short(tiny, epochs=4)
+    pixels, labels = blobs()
+    data = ArrayData.of(pixels, labels=labels)
+    result = imcswav.run(tiny, {"evaluation.time_to_acc": 0.6}, out=tmp_path / "run", data=data)
+    assert result.summary["time_to_acc"] == 0.6
+    if logged:
+        lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        times = [line["seconds"] for line in lines if "eval/acc" in line]
+        assert result.summary["seconds_to_acc"] == times[1] < times[2] < times[3]
+    else:
+        assert result.summary["seconds_to_acc"] == pytest.approx(result.summary["seconds"], abs=0.01)
+
+
+def test_an_accuracy_that_is_not_reached_has_no_time(tiny, tmp_path, capsys):
+    result = short_run(tiny, tmp_path / "run", **{"evaluation.time_to_acc": 1.0, "trainer.epochs": 0})
+    assert (result.summary["time_to_acc"], result.summary["seconds_to_acc"]) == (1.0, None)
+    console.finished(result)
+    assert "ACC of 100 % first reached: in no evaluation" in capsys.readouterr().out

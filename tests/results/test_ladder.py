@@ -17,8 +17,9 @@ from imcswav.errors import ImcswavError, RecipeError, RunError
 from imcswav.learners.multiview import MultiView
 from imcswav.recipe.files import load_recipe
 from imcswav.results.ladder import run_ladder
-from imcswav.results.ladder_page import changed
-from imcswav.results.rungs import Gain, Rung, changes_between, gain_over
+from imcswav.results.ladder_page import changed, markdown
+from imcswav.results.ladder_table import record, rows, sheet
+from imcswav.results.rungs import Gain, LadderResult, Rung, changes_between, gain_over
 from imcswav.runs import REFERENCE
 
 SHARPER = '[[losses]]\nname = "swav"\ntemperature = 0.2\n'
@@ -159,7 +160,7 @@ def test_ctrl_c_names_the_command_that_goes_on_where_it_stopped(steps, tmp_path,
     assert shlex.split(command) == [*words, "--set", "trainer.log_every=2"]
     assert [rung["n"] for rung in written(out)[1].values()] == [2, 0]
     seen = watched(monkeypatch)
-    resumed = run_ladder(steps, "0-1", out=out, data=images(), resume=True)
+    resumed = run_ladder(steps, "0-1", {"evaluation.time_to_acc": 0.5}, out=out, data=images(), resume=True)
     assert seen == [4, 5, 6, 7, *range(8)]
     straight = run_ladder(steps, "0-1", out=tmp_path / "straight", data=images())
     assert [rung.scores for rung in resumed.rungs] == [rung.scores for rung in straight.rungs]
@@ -189,11 +190,11 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
     assert {rung.name: list(rung.runs) for rung in again.rungs} == {
         "a_baseline": [0, 1], "aa_between": [1], "b_sharper": [0, 1],
     }  # fmt: skip
-    assert [rung.gain for rung in again.rungs] == [None, None, None]  # one seed in common is too few
+    assert [rung.gain and rung.gain.seeds for rung in again.rungs] == [None, None, (0, 1)]  # one seed is too few
     run_ladder("steps", "0", data=images(), resume=True)
     known, rungs = written(first.path)
     assert [rung["gain"] and rung["gain"]["n"] for rung in rungs.values()] == [None, 2, 2]
-    assert [rung["below"] for rung in rungs.values()] == [None, "a_baseline", "aa_between"]
+    assert [rung["below"] for rung in rungs.values()] == [None, "a_baseline", "a_baseline"]  # both extend it
     assert "resumed" not in known["environment"]
     with pytest.raises(RunError, match=r"a_baseline are of another recipe than .* was .*; give the same --set"):
         run_ladder("steps", "0", out=other.path, data=images(), resume=True)
@@ -201,14 +202,16 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
 
 def test_a_rung_that_diverges_is_reported_and_the_others_go_on(steps, tmp_path):
     add(steps, "aa_wild", "a_baseline", NAN)
+    add(steps, "c_above", "aa_wild", "[optimizer]\nlr = 1e-3\n")
     out = tmp_path / "out"
     for resume in (False, True):  # another try ends as the first
         result = run_ladder(steps, "0-1", out=out, data=images(), resume=resume)
         assert [rung.name for rung in result.failed] == ["aa_wild"]
         _, rungs = written(out)
-        assert [rung["n"] for rung in rungs.values()] == [2, 0, 2]
+        assert [rung["n"] for rung in rungs.values()] == [2, 0, 2, 2]
         assert rungs["aa_wild"]["failure"].startswith("The loss became ")
-        assert [rung["gain"] for rung in rungs.values()] == [None, None, None]  # nothing sound to compare with
+        # b extends a, which is sound; c extends what failed
+        assert [rung["gain"] is None for rung in rungs.values()] == [True, True, False, True]
         text = (out / "ladder.md").read_text()
         assert f"- `aa_wild`: {rungs['aa_wild']['failure']}" in text
         assert "| failed |" in text
@@ -240,10 +243,18 @@ def test_what_is_wrong_is_told_before_a_folder_is_made(steps, tmp_path):
         run_ladder(steps, "some", out=out, data=images())
     with pytest.raises(RecipeError, match="41 clusters"):
         run_ladder(steps, "0-1", {"clusters": 41}, out=out, data=images())
-    add(steps, "z_last", "b_sharper", "[optimizer]\nlr = -1\n")
-    with pytest.raises(RecipeError, match=r"z_last\.toml:3: optimizer\.lr: must be greater than 0"):
-        run_ladder(steps, "0-1", out=out, data=images())
-    (steps / "z_last.toml").unlink()
+    add(steps, "y_wrong", "b_sharper", "[optimizer]\nlr = -1\n")
+    add(steps, "z_last", "y_wrong", "[heads.prototypes]\ncount = 0\n")
+    with pytest.raises(RecipeError) as caught:  # all that is wrong, each once, with the rungs that have it
+        run_ladder(steps, "0-1", {"optimizer.nothing": 1}, out=out, data=images())
+    told = str(caught.value).splitlines()
+    assert told[0].endswith(": 3 problems")
+    assert [line.strip().split(": ")[0] for line in told[1:]] == ["every rung", "y_wrong, z_last", "z_last"]
+    assert "--set: optimizer.nothing" in told[1]
+    assert f"{steps / 'y_wrong.toml'}:3: optimizer.lr: must be greater than 0" in told[2]
+    assert f"{steps / 'z_last.toml'}:3: heads.prototypes.count" in told[3]
+    for name in ("y_wrong", "z_last"):
+        (steps / f"{name}.toml").unlink()
     assert not out.exists()
     out.mkdir()
     (out / "mine.txt").touch()
@@ -296,3 +307,44 @@ def test_the_command(tiny, tmp_path, capsys, monkeypatch):
     code, out, err = call(capsys, *words, "--resume")
     assert code == 0, err
     assert "wild" not in out
+
+
+def test_seconds_to_a_stated_accuracy_are_told(tmp_path):
+    def rung(name, seconds):
+        summaries = {
+            seed: {"metrics": [], "protocol": "p", **dict.fromkeys(REFERENCE), "seconds": 9.0, "cpu_seconds": 8.0}
+            | {"time_to_acc": 0.891, "seconds_to_acc": one}
+            for seed, one in enumerate(seconds)
+        }
+        runs = {seed: RunResult(tmp_path, summary) for seed, summary in summaries.items()}
+        return Rung(name, tmp_path, runs, None, {}, None, None)
+
+    times = {"a": [2.0, 4.5], "b": [None, 3.0], "c": [None], "d": []}
+    result = LadderResult(tmp_path, "l", [rung(name, seconds) for name, seconds in times.items()])
+    head, table = rows(result)
+    place = head.index("seconds to ACC 89.1 %")
+    assert [row[place] for row in table] == ["3.2", "3.0 (1 of 2)", "not reached", "–"]
+    columns, cells = sheet(result)
+    place = columns.index("seconds_to_acc")
+    assert [row[place : place + 2] for row in cells] == [[3.25, 2], [3.0, 1], [None, 0], [None, 0]]
+    known = record(result, [0, 1], None)
+    assert known["time_to_acc"] == [0.891]
+    assert [one["seconds_to_acc"] for one in known["rungs"]] == [3.25, 3.0, None, None]
+    assert "seconds to ACC 89.1 %" in markdown(result, [0, 1], None)
+
+
+def test_the_printed_table_is_whole_in_a_narrow_terminal(tmp_path, capsys, monkeypatch):
+    from imcswav.results import tables
+
+    summary = {"metrics": ["acc", "nmi", "ari", "knn"], "protocol": "p", **dict.fromkeys(REFERENCE)}
+    summary |= {"acc": 0.31754, "nmi": 0.4, "ari": 0.5, "knn": 0.61234, "seconds": 12345.6, "cpu_seconds": 98765.4}
+    summary |= {"time_to_acc": 0.891, "seconds_to_acc": 7654.3}
+    runs = {seed: RunResult(tmp_path, summary) for seed in range(3)}
+    names = ["a_baseline", "d_self_label"]
+    rungs = [Rung(name, tmp_path, runs, "z", {}, Gain(0.05, 0.01, (0, 1, 2)), None) for name in names]
+    monkeypatch.setattr(tables.out, "width", 80, raising=False)
+    tables.ladder(LadderResult(tmp_path, "l", rungs))
+    said = capsys.readouterr().out
+    assert "…" not in said
+    for text in (*names, "31.8 ± 0.0", "61.2 ± 0.0", "12345.6", "98765.4", "7654.3", "+5.0 ± 1.0", "yes"):
+        assert said.count(text) == 2, text

@@ -14,6 +14,7 @@ from tiny import blobs, short_run
 import imcswav
 from imcswav.data.array import ArrayData
 from imcswav.results import signals
+from imcswav.results.kept import check_signal
 from imcswav.results.signals import measure
 
 
@@ -97,6 +98,16 @@ def test_kmeans_agreement_is_the_rand_index_with_the_centres_that_lloyd_finds():
     expected = rand_index(labels, truth.tolist())
     assert 0.1 < expected < 1
     assert signals.kmeans_agreement(features, truth, 2, seed=3) == pytest.approx(expected)
+
+
+def test_head_agreement_is_the_mean_rand_index_of_the_used_copy_with_each_other():
+    random = np.random.default_rng(2)
+    used = random.integers(0, 3, 40)
+    copies = [used, np.where(random.random(40) < 0.2, 0, (used + 1) % 3), random.integers(0, 3, 40)]
+    expected = sum(rand_index(used.tolist(), copy.tolist()) for copy in copies[1:]) / 2
+    assert 0.1 < expected < 0.9
+    assert signals.head_agreement(np.stack(copies, 1)) == pytest.approx(expected)
+    assert signals.head_agreement(used[:, None]) is None
 
 
 def test_predictability_fits_without_the_images_it_asks_for():
@@ -195,6 +206,16 @@ def test_a_summarys_losses_are_the_last_logged(tiny, tmp_path):
     rows = [line for line in (result.path / "metrics.jsonl").read_text().splitlines() if '"loss"' in line]
     last = signals.losses(json.loads(rows[-1]))
     assert {name: result.summary["signals"][name] for name in last} == pytest.approx(last, abs=1e-6)
+
+
+def test_runs_with_several_heads_say_how_far_these_agree(tiny, tmp_path):
+    tiny["heads"]["classifier"]["copies"] = 3
+    run = short_run(tiny, tmp_path / "run")
+    found = run.summary["signals"]["head_agreement"]
+    copies = run.load("cpu").copy_clusters(ArrayData.of(blobs()[0]).train.images, torch.arange(40))
+    expected = [rand_index(copies[:, 0].tolist(), copies[:, other].tolist()) for other in (1, 2)]
+    assert found == pytest.approx(sum(expected) / 2, abs=1e-6)
+    check_signal("head_agreement", 1)
 
 
 def test_they_can_be_switched_off(tiny, tmp_path):
