@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from imcswav_depict.__main__ import main
 from PIL import Image
 

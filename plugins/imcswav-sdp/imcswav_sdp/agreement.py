@@ -17,6 +17,7 @@ from imcswav_sdp.program import Program, Solution, Solver, solve
 
 NAMES = ["k-means", "likelihood"]
 
+
 def programs(count: int, seed: int) -> dict[str, Program]:
     """Both programs of crossed Gaussians, the likelihood's with their true covariances."""
     points_NF = torch.from_numpy(crossed(count, seed)[0])
