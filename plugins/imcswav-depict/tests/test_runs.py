@@ -16,6 +16,7 @@ from small import RECIPE
 import imcswav
 from imcswav import checkpoint
 from imcswav.build import build_run
+from imcswav.cli import main as command_line
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, RunError
 from imcswav.recipe.files import load_recipe
@@ -107,6 +108,17 @@ def test_a_finished_run_leaves_what_every_run_does(whole):
     rows = (whole.path / "assignments.csv").read_text().splitlines()[1:]
     assert model.predict(split.images[:50]).tolist() == [int(row.split(",")[2]) for row in rows[:50]]
     assert model.transform(split.images[:5]).shape == (5, 3)
+
+
+def test_a_report_shows_its_clusters(whole, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        command_line(["report", str(whole.path), "--out", str(tmp_path / "report.html"), "--device", "cpu"])
+    assert not ended.value.code
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    rows = (whole.path / "assignments.csv").read_text().splitlines()[1:]
+    sizes = np.bincount([int(row.split(",")[2]) for row in rows], minlength=3)
+    assert f"{sizes.min():,} – {sizes.max():,}, median" in page
+    assert f"ACC {whole.summary['acc']:.3f}" in page
 
 
 def test_a_run_too_short_to_cluster_ends_all_the_same(tmp_path):

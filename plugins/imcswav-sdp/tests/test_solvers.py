@@ -1,11 +1,12 @@
 """The program's optimum: against brute force, against SCS, and by its own certificate."""
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
 import torch
-from imcswav_sdp import Program, solve
+from imcswav_sdp import Program, agreement, solve
 from imcswav_sdp.crossed import VARIANCES_KF, crossed
 from imcswav_sdp.likelihood import affinities, partition_matrices, plain_affinity
 from imcswav_sdp.torch_solver import onto_equations, onto_semidefinite, upper_bound
@@ -155,3 +156,14 @@ def test_too_few_iterations_are_told():
     found = solve(crossed_program(30, 0), max_iter=5)
     assert (found.converged, found.iterations) == (False, 5)
     assert found.bound >= solve(crossed_program(30, 0)).objective - 0.1  # a bound all the same
+
+
+def test_the_command_tells_what_was_not_solved(monkeypatch, capsys):
+    words = "agreement --points 8 --alone --programs likelihood --iterations"
+    for limit, cell in (("5", "| 5, not solved |"), ("9000", " |  |  | ")):
+        monkeypatch.setattr(sys, "argv", [*words.split(), limit])
+        agreement.main()
+        rows = capsys.readouterr().out.splitlines()[2:]
+        assert len(rows) == 1
+        assert cell in rows[0]
+        assert ("not solved" in rows[0]) is (limit == "5")
