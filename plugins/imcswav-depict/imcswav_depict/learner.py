@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from imcswav.clusterers import Clusterer
 from imcswav.data import Batch, DataFacts, Images
+from imcswav.distributed import batch_sum
 from imcswav.errors import Problem
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
 from imcswav.part import Part
@@ -169,5 +170,5 @@ class Depict(Learner, name="depict"):
 
 
 def _mean(error_B: Tensor, counts_B: Tensor) -> Tensor:
-    """Mean over the rows that count."""
-    return (error_B * counts_B).sum() / counts_B.sum().clamp_min(1)
+    """Mean over the rows that count, of all processes."""
+    return batch_sum((error_B * counts_B).sum()) / batch_sum(counts_B.sum()).clamp_min(1)
