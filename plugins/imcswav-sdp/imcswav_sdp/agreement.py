@@ -1,7 +1,7 @@
 """How near the solver in torch comes to SCS, and how many points it takes.
 
 python3 -m imcswav_sdp.agreement --points 30 60 100
-python3 -m imcswav_sdp.agreement --points 1000 --alone --programs k-means
+python3 -m imcswav_sdp.agreement --points 1000 --alone --programs likelihood
 """
 
 from __future__ import annotations
