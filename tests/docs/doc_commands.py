@@ -30,7 +30,7 @@ EXECUTED = {
     "inspect",
     "export",
 }
-SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard"}
+SETUP = {"cd", "git", "python3", ".", "ruff", "mypy", "tensorboard", "torchrun"}
 
 
 def check_command(words, world, complete):
@@ -41,7 +41,7 @@ def check_command(words, world, complete):
     if program == "pip":
         return check_pip(rest, world.home)
     if program == "pytest":
-        return [_there(word) for word in rest if not word.startswith("-") and rest[rest.index(word) - 1] != "-m"]
+        return [_there(word) for word in rest if not word.startswith("-") and rest[rest.index(word) - 1] not in ("-m", "-n")]
     if program != "imcswav":
         return _known(program)
     rest = [world.word(word) for word in rest]
@@ -51,7 +51,8 @@ def check_command(words, world, complete):
         recipe = load_recipe(*given)
         if errors := [str(problem) for problem in check_recipe(recipe) if problem.severity == "error"]:
             raise ValueError("; ".join(errors))
-        if name == "run" and not (settings["resume"] or settings.get("seeds")) and complete:
+        alone = not (settings.get("resume") or settings.get("seeds") or settings.get("devices"))
+        if name == "run" and alone and complete:
             return run_once(rest, recipe, world)
     if name == "ladder" and complete:
         for rung in find_ladder(settings["folder"]).rungs.values():
