@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -85,9 +85,14 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
 
     Raises RunError when no checkpoint can be read, or when it is of other images or another recipe; DataError.
     """
-    if not run.saved:
+    if not distributed.from_main(run.saved):
         return _begin_again(run, device, data)
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
+    if len(steps := set(distributed.of_all(state.get("step")))) > 1:
+        raise RunError(
+            f"The processes read different checkpoints in {run.checkpoints}, of the steps {sorted(steps)}; is the "
+            f"folder the same on all machines? Go on when it is."
+        )
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
@@ -122,9 +127,23 @@ def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Train
 
 
 def _read(recipe: Recipe, data: Data | None) -> Data:
-    """The training data; of several processes the main one reads them first, and leaves the others its cache."""
-    with distributed.main_first():
-        return training_data(recipe, data)
+    """The training data; of several processes the main one reads them first, and leaves the others its cache.
+
+    Whether they are streamed is the main one's choice, for each finds less memory than the one before. Raises RunError
+    when the processes don't find the same images.
+    """
+    found = training_data(recipe, data) if distributed.is_main() else None
+    streamed = distributed.from_main(found is not None and found.streamed)
+    if found is None:
+        asked: Any = recipe.data
+        if data is None and getattr(asked, "placement", None) == "auto":
+            asked = asked.model_copy(update={"placement": "stream" if streamed else "host"})
+        found = training_data(recipe.model_copy(update={"data": asked}), data)
+        if not streamed:  # which device they go to is each one's own choice again
+            found.config = cast(Data.Config, recipe.data)
+    if distributed.world_size() > 1 and len(set(distributed.of_all((found.digest(), found.mean, found.std)))) > 1:
+        raise RunError("The processes don't find the same training images; let all of them read the same folder.")
+    return found
 
 
 def new_learner(recipe: Recipe, data: Data, problems: list[Problem]) -> tuple[Learner, dict[str, Any]]:

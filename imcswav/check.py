@@ -156,7 +156,7 @@ def _check_processes(recipe: Recipe) -> list[Problem]:
         return []
     fitting = max(processes, batch - batch % processes)
     message = f"a batch of {batch} can't be shared evenly by {processes} processes."
-    return [Problem("trainer.batch_size", message, f"Use {fitting}, or other processes.", batch)]
+    return [Problem("trainer.batch_size", message, f"Use {fitting}, or another number of processes.", batch)]
 
 
 def _check_protocol(recipe: Recipe, facts: DataFacts) -> list[Problem]:

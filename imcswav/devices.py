@@ -18,6 +18,8 @@ def pick_device(name: str) -> torch.device:
     if world_size() > 1 and name == "cuda" and torch.cuda.is_available():
         name = f"cuda:{own_gpu()}"
         torch.cuda.set_device(name)
+    elif world_size() > 1 and name.startswith("cuda:"):
+        raise ImcswavError(f"Each of several processes takes a GPU of its own; use --device cuda in place of '{name}'.")
     if world_size() > 1 and torch.device(name).type not in ("cuda", "cpu"):
         raise ImcswavError(f"Several processes can't share the device '{name}'; use --device cpu.")
     try:

@@ -30,6 +30,10 @@ from imcswav.launch import launched, speaks
 
 ARRIVAL, TIMEOUT = timedelta(minutes=10), timedelta(hours=6)
 """How long all ranks may take to come, and to wait for each other: the main one reads data and evaluates for all."""
+ENDED = (
+    "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited", "ncclRemoteError",
+)  # fmt: skip
+"""What gloo and NCCL say of a peer that is gone."""
 Value = TypeVar("Value")
 
 _rank, _world, _alone = 0, 1, False
@@ -103,7 +107,8 @@ def stop() -> None:
 
 def own_gpu() -> int:
     """Number of this process's GPU on its machine; raises ImcswavError where there are more processes than GPUs."""
-    number, count = int(os.environ.get("LOCAL_RANK", _rank)), torch.cuda.device_count()
+    count = torch.cuda.device_count()
+    number = int(os.environ.get("LOCAL_RANK", _rank % max(1, count)))
     if number >= count:
         raise ImcswavError(
             f"This machine has {count} GPUs and process {number + 1} has none left; start one process for each GPU, "
@@ -124,11 +129,7 @@ def may_tell() -> bool:
 
 def peer_lost(error: BaseException) -> bool:
     """Whether an error only says that another process has ended."""
-    return _world > 1 and (isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and _gloos(error)))
-
-
-def _gloos(error: BaseException) -> bool:
-    return any(sign in str(error) for sign in ("gloo", "Connection closed by peer", "Connection reset by peer"))
+    return _world > 1 and isinstance(error, RuntimeError) and any(sign in str(error) for sign in ENDED)
 
 
 @contextmanager
@@ -142,14 +143,9 @@ def alone() -> Iterator[None]:
         _alone = before
 
 
-@contextmanager
-def main_first() -> Iterator[None]:
-    """The main process goes through this first, then the others: they find what it wrote."""
-    if not is_main():
-        from_main(None)
-    yield
-    if is_main():
-        from_main(None)
+def others_wait() -> bool:
+    """Whether this process is alone for a while, and others that it trains with wait for it."""
+    return _alone and _world > 1
 
 
 def shard(index_B: Tensor, rank: int, world: int) -> Tensor:

@@ -88,6 +88,7 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
         learner, facts=data.facts, clusters=recipe.clusters, views=recipe.predict.views,
         flip=recipe.predict.flip, precision=recipe.trainer.precision,
     )  # fmt: skip
+    model.shared = True
     mode = bn_statistics or recipe.predict.bn_statistics
     source = data.test if mode == "test" and data.test is not None else data.train
     with evaluating(learner):
@@ -97,6 +98,7 @@ def evaluation_model(trainer: Trainer, bn_statistics: str | None = None) -> Iter
                 batch_size=recipe.trainer.batch_size, seed=mix(recipe.seed, REESTIMATE),
             )  # fmt: skip
         yield model
+    model.shared = False
 
 
 def embed_splits(model: Model, data: Data) -> list[Embedding]:

@@ -5,6 +5,7 @@ Imports no torch until something is to be started.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from imcswav.errors import ImcswavError, RunError
 if TYPE_CHECKING:
     from imcswav.recipe import Recipe
 
+SERIES = "A series of seeds is run by one process; start one seed after another, without --seeds."
 SHARED = ("run", "resume")
 """Commands that several processes can do together."""
 
@@ -36,8 +38,8 @@ def restarted() -> bool:
 def check_command(arguments: Sequence[str]) -> None:
     """Raise ImcswavError when several processes were started for what one has to do."""
     command = next((word for word in arguments if not word.startswith("-")), None)
-    if launched() > 1 and command in SHARED and "--seeds" in arguments:
-        raise ImcswavError("A series of seeds is run by one process; start one seed after another, without --seeds.")
+    if launched() > 1 and command in SHARED and any(word.split("=")[0] == "--seeds" for word in arguments):
+        raise ImcswavError(SERIES)
     if launched() > 1 and command is not None and command not in SHARED:
         raise ImcswavError(
             f"`imcswav {command}` is work for one process, and {launched()} were started; several can do "
@@ -78,12 +80,17 @@ def launch(devices: int, words: Sequence[str], device: str | None) -> int:
         raise ImcswavError(f"There are {gpus} GPUs for {devices} processes; give --devices {gpus}, or --device cpu.")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process itself has told
+    # time to reach the next log line and save, where this torch can give it
+    patience: dict[str, Any] = (
+        {"shutdown_timeout": 600} if "shutdown_timeout" in inspect.signature(LaunchConfig).parameters else {}
+    )
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=devices, run_id=str(uuid.uuid4()), rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0,
+        rdzv_endpoint="localhost:0", max_restarts=0, **patience,
     )  # fmt: skip
+    debug = ["--debug"] if "--debug" in sys.argv else []
     try:
-        elastic_launch(config, sys.executable)("-m", "imcswav", *words)
+        elastic_launch(config, sys.executable)("-m", "imcswav", *debug, *words)
     except ChildFailedError as error:
         return max(1, error.get_first_failure()[1].exitcode)
     except SignalException as error:
@@ -99,7 +106,7 @@ def to_go_on_with(recipe: Callable[[], Recipe], out: Path | None, resume: bool) 
     from imcswav import distributed
     from imcswav.runs import RunFolder
 
-    if not (resume or restarted()):
+    if not (resume or any(distributed.of_all(restarted()))):  # each machine's launcher counts by itself
         return None
     found: Path | None = None
     if distributed.is_main():

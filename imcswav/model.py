@@ -64,6 +64,8 @@ class Model:
         self.learner, self.facts, self.clusters = learner, facts, clusters
         self.views, self.flip = views, flip
         self.clusterer, self.precision, self.edits = clusterer, precision, edits
+        self.shared = False
+        """Whether processes that train together all call ``embed`` at once, on the same images, and share the work."""
 
     def __repr__(self) -> str:
         name = type(self.learner).name
@@ -107,13 +109,17 @@ class Model:
     def embed(self, images_NCHW: Images) -> Embedding:
         """Features and probabilities of decoded uint8 images, in batches of a fixed size.
 
-        Processes that train together share the images, and each gets the result of all.
+        Processes that train together share the images while they evaluate, and each gets the result of all.
         """
-        parts = [self.embed_batch(batch) for batch in own_images(images_NCHW, BATCH)]
-        count = len(images_NCHW)
-        features = all_rows(torch.cat([part.features.float() for part in parts]), count)
+        batches = own_images(images_NCHW, BATCH) if self.shared else images_NCHW.split(BATCH)
+        parts = [self.embed_batch(batch) for batch in batches]
+        features = torch.cat([part.features.float() for part in parts])
         known = [part.probabilities for part in parts if part.probabilities is not None]
-        return Embedding(features, all_rows(torch.cat(known), count) if known else None)
+        probabilities = torch.cat(known) if known else None
+        if self.shared:
+            features = all_rows(features, len(images_NCHW))
+            probabilities = None if probabilities is None else all_rows(probabilities, len(images_NCHW))
+        return Embedding(features, probabilities)
 
     @torch.no_grad()
     def copy_clusters(self, images_NCHW: Images, rows_n: Tensor) -> Array | None:
@@ -135,7 +141,7 @@ class Model:
     def embed_kept(self, images_NCHW: Images) -> Embedding:
         """``embed``, but features that last (``Learner.lasting``) come from the cache on disk where it has them."""
         network = self.learner.lasting()
-        if network is None or world_size() > 1:  # the cache has one writer
+        if network is None or (self.shared and world_size() > 1):  # the cache has one writer
             return self.embed(images_NCHW)
         how = f"{network} {self.flip} {self._half}"
         rows = []

@@ -16,6 +16,7 @@ from imcswav.learners import TrainingState
 from imcswav.recipe import Recipe
 from imcswav.recipe.flat import flat
 from imcswav.runs import PLACE, within
+from imcswav.seeding import mix
 
 FREE = (
     *PLACE, "name", "data", "init", "callbacks", "clusterer", "evaluation", "predict", "trainer.epochs",
@@ -62,7 +63,7 @@ def by_ranks(state: dict[str, Any]) -> dict[str, Any]:
 
 def own_state(learner: nn.Module, device: torch.device) -> dict[str, Any]:
     """What of the state each process has for itself: random generators, and what its own images left in the learner."""
-    own = {name: value.cpu() for name, value in _own_tensors(learner).items()}
+    own = {} if world_size() == 1 else {name: value.cpu() for name, value in _own_tensors(learner).items()}
     return {"generators": checkpoint.generators(device), "learner": own}
 
 
@@ -82,6 +83,8 @@ def restore_own(learner: nn.Module, state: Mapping[str, Any], device: torch.devi
             f"The run was trained by {len(found)} processes, each with a share of past images, and there are "
             f"{world_size()} now; go on with {len(found)}."
         )
+    else:
+        torch.manual_seed(mix(state["step"], rank()))
 
 
 def _own_tensors(learner: nn.Module) -> dict[str, torch.Tensor]:

@@ -25,7 +25,14 @@ from imcswav.recipe.flat import flat
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pydantic", "pluggy", "pillow")
 SOURCE = Path(__file__).parent
-PLACE = ("trainer.device", "trainer.threads", "trainer.log_every", "evaluation.time_to_acc", "expected")
+PLACE = (
+    "data.placement",
+    "trainer.device",
+    "trainer.threads",
+    "trainer.log_every",
+    "evaluation.time_to_acc",
+    "expected",
+)
 """Dotted paths of what only says where to run, how loudly and what to tell of it: not what is to come of it."""
 BASELINES = ("kmeans_acc", "features_kmeans_acc")
 REFERENCE = ("acc_bn_test", *BASELINES)

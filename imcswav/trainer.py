@@ -26,6 +26,8 @@ from imcswav.seeding import mix
 from imcswav.step import Progress
 from imcswav.stopping import Stopping
 
+AGREED = ("start", "log", "end_epoch")
+"""Hooks after which all processes learn whether a callback wants the end. Never after ``close``: others may be gone."""
 DATA, EPOCH = 1, 4
 """Keys that keep the random streams of the data's order, and of what starts an epoch, apart from others."""
 NEEDED = ("learner", "optimizer", "ranks", "data", "step", "epoch", "seconds", "cpu_seconds")
@@ -108,7 +110,6 @@ class Trainer:
             if values is not None:
                 self._agree()
                 self.call("log", values)
-                self.stopped = distributed.from_main(self.stopped)
             while self.engine.notes:
                 self.call("note", self.engine.notes.pop(0))
             self._stop_if_asked()
@@ -206,16 +207,25 @@ class Trainer:
         self.cpu_seconds += time.process_time() - cpu
 
     def call(self, hook: str, *arguments: Any) -> None:
-        """Call a hook of every callback, in the recipe's order."""
+        """Call a hook of every callback, in the recipe's order.
+
+        What the main process does alone may call hooks too: not of those that all processes have to call.
+        """
         for callback in self.callbacks:
             if callback.every_rank:
-                getattr(callback, hook)(self, *arguments)
-            elif distributed.is_main():
+                if not distributed.others_wait():
+                    getattr(callback, hook)(self, *arguments)
+                continue
+            if distributed.is_main():
                 with distributed.alone():
                     getattr(callback, hook)(self, *arguments)
+            if hook in AGREED:
+                self.stopped = distributed.from_main(self.stopped)
 
     def save(self) -> None:
         """Write a checkpoint of the present step, beside the training that follows; all processes have to call it."""
+        if distributed.others_wait():
+            raise RuntimeError("trainer.save() needs all processes: let the callback say every_rank = True")
         ranks = distributed.of_all(own_state(self.learner, self.device))
         if not distributed.is_main():
             return

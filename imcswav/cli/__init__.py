@@ -20,7 +20,7 @@ from imcswav.stopping import Terminated, at_once
 
 DONE, DEFECT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 STOPPED = "Stopped."
-PEER_LOST = "Another process of the run has ended, and with it this one; go on with: imcswav resume RUN"
+PEER_LOST = "Another process of the run has ended, and with it this one; go on by imcswav resume and the run's folder"
 
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
 UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -44,7 +44,8 @@ def _options(
     """Cluster images without labels: self-supervised training by recipe.
 
     Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced or an exported file that predicts
-    otherwise, 1 a defect of imcswav or of a plugin, 130 stopped by Ctrl-C, 143 by SIGTERM or SIGUSR1.
+    otherwise, 1 a defect of imcswav or of a plugin or the end of a process beside this one, 130 stopped by Ctrl-C, 143
+    by SIGTERM or SIGUSR1.
     """
 
 
@@ -130,7 +131,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         full = short_of_memory(error)
-        _tell(PEER_LOST if _peer_lost(error) else full or _defect(error, debug))
+        _tell(f"{PEER_LOST} ({str(error).splitlines()[0]})" if _peer_lost(error) else full or _defect(error, debug))
         return MISTAKE if full else DEFECT
     if code == INTERRUPTED:
         _tell(STOPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -50,10 +51,10 @@ def run(
 
     if launch.wanted(devices):
         if seeds is not None:
-            raise ImcswavError("--devices and --seeds can't go together; run one seed after another.")
+            raise ImcswavError(launch.SERIES)
         flags = {"--out": out, "--device": device, "--seed": seed}
         words = ["run", recipe, *(word for change in changes for word in ("--set", change)), *_given(flags)]
-        raise typer.Exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], device))
+        sys.exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], device))
     launch.join()
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     if seeds is not None:
@@ -76,8 +77,10 @@ def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption
     from imcswav.results.seeds import is_series, resume_seeds
     from imcswav.runs import RunFolder
 
+    if is_series(run) and (launch.wanted(devices) or launch.launched() > 1):
+        raise ImcswavError(launch.SERIES)
     if launch.wanted(devices):
-        raise typer.Exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], device))
+        sys.exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], device))
     launch.join()
     if is_series(run):
         from imcswav.results import tables

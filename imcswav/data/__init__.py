@@ -252,11 +252,10 @@ def own_images(images: Images, size: int) -> Iterator[Tensor]:
         yield from images.split(size)
         return
     share = own_rows(len(images))
-    index = torch.arange(share.start, share.stop, device=images.device).split(size)
     if isinstance(images, Tensor):
-        yield from (images[rows] for rows in index)
+        yield from images[share].split(size)
     else:
-        yield from images.batches(index)
+        yield from images.batches(torch.arange(share.start, share.stop).split(size))
 
 
 def blind_subset(count: int, limit: int | None) -> list[int]:

@@ -215,6 +215,8 @@ def shorter_side(source: Path | bytes) -> int | None:
     """Pixels of an image's shorter side, from the header of a file or its bytes; None when it can't be read."""
     suffix = "" if isinstance(source, bytes) else source.suffix.lower()
     try:
+        if not isinstance(source, bytes):
+            check_file(source)
         with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return min(_open(file, suffix, None).size)

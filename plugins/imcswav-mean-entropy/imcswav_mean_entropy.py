@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from imcswav.distributed import batch_mean
 from imcswav.heads import HeadName
 from imcswav.losses import Loss
 from imcswav.plugins import hookimpl
@@ -19,7 +20,7 @@ class MeanEntropy(Loss, name="mean_entropy"):
 
     def forward(self, step: Step) -> Tensor:
         """The mean over views and images, then its negative entropy."""
-        mean_K = step[self.config.logits].softmax(-1).mean(dim=(0, 1)).clamp_min(1e-8)
+        mean_K = batch_mean(step[self.config.logits].softmax(-1).mean(dim=(0, 1))).clamp_min(1e-8)
         return (mean_K * mean_K.log()).sum()
 
 

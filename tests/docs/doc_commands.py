@@ -41,7 +41,8 @@ def check_command(words, world, complete):
     if program == "pip":
         return check_pip(rest, world.home)
     if program == "pytest":
-        return [_there(word) for word in rest if not word.startswith("-") and rest[rest.index(word) - 1] not in ("-m", "-n")]
+        given = [word for before, word in zip(("", *rest), rest, strict=False) if before not in ("-m", "-n")]
+        return [_there(word) for word in given if not word.startswith("-")]
     if program != "imcswav":
         return _known(program)
     rest = [world.word(word) for word in rest]

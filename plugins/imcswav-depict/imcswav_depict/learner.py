@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imcswav.clusterers import Clusterer
 from imcswav.data import Batch, DataFacts, Images
-from imcswav.distributed import batch_sum
+from imcswav.distributed import batch_sum, from_main_tensor
 from imcswav.errors import Problem
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
 from imcswav.part import Part
@@ -137,20 +137,23 @@ class Depict(Learner, name="depict"):
         for rows in held:
             clean, code_BF = self.autoencoder.encode(self._scaled(epoch.images[rows]))
             errors.append(self._error(clean, self.autoencoder.drawn(code_BF)))
-        return stages.wait(torch.cat(errors).mean()) >= config.patience
+        return stages.wait(from_main_tensor(torch.cat(errors).mean())) >= config.patience
 
     def _initialise(self, epoch: Epoch) -> None:
         """Cluster all codes; the softmax then begins with these clusters."""
         codes_NF = self._codes(epoch.images)
         clusterer: Clusterer = self.config.initial.build(clusters=self.clusters, seed=epoch.seed)
-        labels_N = torch.from_numpy(clusterer.fit(codes_NF.cpu().numpy())).to(codes_NF.device)
+        labels_N = from_main_tensor(torch.from_numpy(clusterer.fit(codes_NF.cpu().numpy())).to(codes_NF.device))
         self.stages.begin(epoch.progress.epoch, labels_N, self.clusters)
         weight_KF, bias_K = nearest_mean(codes_NF, self.stages.targets)
         self.head.weight.copy_(weight_KF)
         self.head.bias.copy_(bias_K)
 
     def _codes(self, images_NCHW: Images) -> Tensor:
-        return torch.cat([self.autoencoder(self._scaled(x)).float() for x in images_NCHW.split(CHUNK)])
+        """Of all images; where several processes compute them, the main one's, for the last bits may differ."""
+        return from_main_tensor(
+            torch.cat([self.autoencoder(self._scaled(x)).float() for x in images_NCHW.split(CHUNK)])
+        )
 
     def _scaled(self, images_NCHW: Tensor) -> Tensor:
         return images_NCHW.to(self.head.weight.dtype) / 127.5 - 1
