@@ -90,8 +90,8 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
     if len(steps := set(distributed.of_all(state.get("step")))) > 1:
         raise RunError(
-            f"The processes read different checkpoints in {run.checkpoints}, of the steps {sorted(map(str, steps))}; is the "
-            f"folder the same on all machines? Go on when it is."
+            f"The processes read different checkpoints in {run.checkpoints}, of the steps {sorted(map(str, steps))}; "
+            f"is the folder the same on all machines? Go on when it is."
         )
     recipe = run.recipe()
     torch_device = pick_device(device or recipe.trainer.device)
