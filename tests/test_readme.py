@@ -41,7 +41,9 @@ def test_a_run_leaves_what_the_readme_lists(tiny, tmp_path):
     names = set(re.findall(r"`([\w./]+)`", listed)) - {"data.placement"}
     assert "summary.json" in names
     tiny["callbacks"] = {}
-    imcswav.run(tiny, {"trainer.max_steps": 2}, out=tmp_path / "run", warn=lambda problem: None)
+    imcswav.run(
+        tiny, {"trainer.max_steps": 2, "evaluation.plots": True}, out=tmp_path / "run", warn=lambda problem: None
+    )
     assert {name for name in names if not (tmp_path / "run" / name).exists()} == set()
 
 

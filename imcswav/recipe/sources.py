@@ -137,9 +137,9 @@ def _nearby(text: str, folder: Path) -> str:
 
 def _read(path: Path, name: str) -> Layer:
     """One file; raises RecipeError with one sentence when it is no TOML."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise _unreadable(name, "is no regular file.")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise _unreadable(name, "is no regular file.")
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         tables = tomllib.loads(text)
     except IsADirectoryError:

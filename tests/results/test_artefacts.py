@@ -36,7 +36,7 @@ def test_what_a_finished_run_leaves(tiny, tmp_path):
     files = {path.name for path in result.path.iterdir()}
     assert files == {
         "assignments.csv", "checkpoints", "clusters.png", "confusion.png", "curves.png", "environment.json",
-        "metrics.jsonl", "model", "recipe.toml", "summary.json",
+        "health.json", "metrics.jsonl", "model", "recipe.toml", "summary.json",
     }  # fmt: skip
     assert min(png_size(result.path / "confusion.png") + png_size(result.path / "curves.png")) > 300
     assert json.loads((result.path / "summary.json").read_text()) == result.summary
