@@ -33,7 +33,7 @@ def test_digits_has_no_problems():
 
 def test_cifar10_lacks_nothing_but_the_folder(tmp_path):
     found = check_recipe(load_recipe(RECIPES / "cifar10_depict.toml", [f"data.root={tmp_path / 'nowhere'}"]))
-    assert [problem.path for problem in found] == ["data"]
+    assert [problem.path for problem in found] == ["data.root"]
     recipe = load_recipe(RECIPES / "cifar10_depict.toml", [classes(tmp_path / "images", ("cat", "dog")), *SHORT])
     assert check_recipe(recipe) == []
     data = recipe.data.build()
