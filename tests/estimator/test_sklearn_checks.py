@@ -2,12 +2,9 @@
 
 import pytest
 from estimator_case import RECIPE
+from sklearn.utils import estimator_checks as checks
 
 from imcswav import ImageClustering
-
-checks = pytest.importorskip("sklearn.utils.estimator_checks")
-if not hasattr(checks, "estimator_checks_generator"):
-    pytest.skip("scikit-learn before 1.6 can't be told which checks don't apply", allow_module_level=True)
 
 ONE = "asks for one cluster, and a recipe for two or more"
 NOT_APPLYING = dict.fromkeys(
