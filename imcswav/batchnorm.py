@@ -85,7 +85,8 @@ def _normalise_apart(layer: Any, x: Tensor) -> Tensor:
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
-    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)
+    near = layer.running_mean if layer.track_running_stats else torch.zeros_like(weight)
+    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps, near)
     if layer.track_running_stats:
         count = batch_size(x.numel() // mean_VC.numel())
         _fold(layer, mean_VC, variance_VC * (count / (count - 1)))
@@ -124,10 +125,13 @@ def _per_view_class(cls: Any) -> Any:
 
 def per_view(module: nn.Module) -> None:
     """Turn every batch-norm layer (timm's subclasses too) into one that can tell views apart, in place."""
-    for layer in _layers(module):
+    layers: list[Any] = _layers(module)
+    for layer in layers:
         if not isinstance(layer, PerView):
             cls: Any = type(layer)
             layer.__class__ = _per_view_class(cls)
+            # attributes of its own from the start: to a compiler, one that comes later is a reason to begin anew
+            layer.views, layer.fold = 1, None
 
 
 def share_statistics(module: nn.Module) -> None:

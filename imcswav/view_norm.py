@@ -24,10 +24,19 @@ class ViewNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, eps: float) -> tuple[Tensor, ...]:
-        """As `torch.nn.functional.batch_norm` in training, for each view."""
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, eps: float, near: Tensor
+    ) -> tuple[Tensor, ...]:
+        """As `torch.nn.functional.batch_norm` in training, for each view; ``near`` (C) is about where the means are.
+
+        Both sums in one pass over the distances from there, whose squares lose no digits to a large mean. Compiled, it
+        takes half the time of `torch.var_mean`, which goes on to correct its mean with each number.
+        """
         wide = _wide(x, views)
-        variance, mean = torch.var_mean(wide, _over(wide), correction=0, keepdim=True)
+        shift = _channels(near, wide)
+        offset = (wide - shift).mean(_over(wide), keepdim=True)
+        variance = (wide - shift).square().mean(_over(wide), keepdim=True).sub(offset.square()).clamp_min(0)
+        mean = offset + shift
         if world_size() > 1:
             mean, variance = _pooled(mean, variance)
         scale = (variance + eps).rsqrt()
@@ -51,7 +60,7 @@ class ViewNorm(torch.autograd.Function):
         if world_size() > 1:
             dbias, dweight = batch_sum(torch.stack([dbias, dweight])).unbind()
         dx = (dy - dbias / count - unit * (dweight / count)) * (scale * _channels(weight, dy))
-        return torch.ops.aten._unsafe_view(dx.to(x.dtype), x.shape), *sums, None, None
+        return torch.ops.aten._unsafe_view(dx.to(x.dtype), x.shape), *sums, None, None, None
 
 
 def _over(wide: Tensor) -> tuple[int, ...]:

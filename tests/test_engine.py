@@ -1,5 +1,6 @@
 """The training step: eager and replayed steps do the same, and what can't be replayed says so and goes on."""
 
+import functools
 from dataclasses import dataclass, field
 
 import pytest
@@ -155,10 +156,35 @@ def test_cuda_graphs_need_cuda(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpointed_backbone_is_not_compiled():
-    model = learner(activation_checkpointing=True)
+@pytest.mark.parametrize("recomputed", [{"activation_checkpointing": True}, {"micro_batch": 4}])
+def test_a_network_whose_activations_are_recomputed_is_not_compiled(recomputed):
+    model = learner(**recomputed)
     model.compile_parts()
-    assert list(model._compiled) == ["views"]
+    assert list(model._compiled) == ["views", "losses.0", "losses.1"]
+
+
+def test_losses_are_compiled_where_they_allow_it():
+    model = learner(losses=[{"name": "swav", "queue": 16}, {"name": "imc"}])
+    model.losses.append(Hooked.create())
+    model.compile_parts()
+    assert list(model._compiled) == ["views", "online", "losses.1"]
+
+
+def test_compiled_steps_equal_plain_ones(monkeypatch):
+    """As torch.compile traces them, without a break that would leave something out; no code is generated."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    whole = functools.partial(torch.compile, backend=backend, fullgraph=True)
+    monkeypatch.setattr("torch.compile", lambda part, **options: whole(part, **options))
+    torch._dynamo.reset()
+    plain, compiled = engine(learner()), engine(learner(), compile=True)
+    assert train(compiled, 6) == pytest.approx(train(plain, 6), rel=1e-5)
+    assert compiled.notes == []
+    assert len(graphs) == 4  # crops, network, two losses, each once for all steps
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

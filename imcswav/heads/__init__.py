@@ -89,7 +89,7 @@ class Head(Component, nn.Module, kind="head"):
             self.register_buffer("copy_losses", torch.zeros(self.copies))
 
     def forward(self, x_MF: Tensor) -> Tensor:
-        """Rows in, rows out."""
+        """Rows in, rows out; under autocast where training is. What comes out in half precision is made single."""
         raise NotImplementedError
 
     @torch.no_grad()

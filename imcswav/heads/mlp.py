@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the name everybody uses
@@ -18,7 +18,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MLP(Head, name="mlp"):
-    """Hidden layers of Linear, norm and activation, then a plain Linear; PyTorch's default initialisation."""
+    """Hidden layers of Linear, norm and activation, then a plain Linear; PyTorch's default initialisation.
+
+    Under autocast the hidden layers compute in half precision and the last one in float32.
+    """
 
     class Config(Head.Config):
         hidden: list[Width] = []
@@ -76,7 +79,12 @@ class MLP(Head, name="mlp"):
         """Rows (M, in_features) to rows (M, out_features), or (M, E, out_features) of several copies."""
         if self.training and self.config.noise:
             x_MF = x_MF + torch.randn_like(x_MF) * self.config.noise
-        x_MD: Tensor = self.layers(x_MF)
+        last: Any
+        *hidden, last = self.layers
+        for layer in hidden:
+            x_MF = layer(x_MF)
+        with torch.autocast(x_MF.device.type, enabled=False):  # logits and embeddings keep all their digits
+            x_MD: Tensor = last(x_MF.to(last.weight.dtype))
         if self.copies > 1:
             x_MD = x_MD.unflatten(-1, (self.copies, -1))
         return F.normalize(x_MD, dim=-1) if self.config.normalize else x_MD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from imcswav.heads import Head
@@ -33,10 +34,15 @@ def path(settings: Mapping[str, Head.Config], name: str) -> list[str]:
 
 
 def run_heads(heads: nn.ModuleDict, rows: dict[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """The rows (M, ·) with those of further heads, each of which reads one that is there."""
+    """The rows (M, ·) with those of further heads, each of which reads one that is there; no row in half precision."""
     for name in names:
         head = heads[name]
         assert isinstance(head, Head)
         source = rows[head.config.input]
-        rows[name] = head(source.detach() if head.config.detach else source)
+        rows[name] = float32(head(source.detach() if head.config.detach else source))
     return rows
+
+
+def float32(x: Tensor) -> Tensor:
+    """Half precision as single, all else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -20,7 +20,7 @@ from imcswav.errors import PluginError, Problem, RecipeError
 from imcswav.heads import Head, named_heads
 from imcswav.learners import Embedding, Epoch, Learner, RecipeFacts
 from imcswav.learners._bank import Bank, BankSettings, plan
-from imcswav.learners._heads import path, run_heads, sorted_heads
+from imcswav.learners._heads import float32, path, run_heads, sorted_heads
 from imcswav.learners._multiview_checks import check_bank, check_multiview, check_teacher
 from imcswav.learners._teacher import Teacher, TeacherSettings
 from imcswav.losses import Loss
@@ -51,7 +51,7 @@ class MultiView(Learner, name="multiview"):
         """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
         activation_checkpointing: bool = False
         """Recompute each block's activations in the backward pass: a third more operations, much less memory;
-        such a backbone is not compiled."""
+        such a network is not compiled."""
         micro_batch: int | None = Field(None, ge=2)
         """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
         and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
@@ -172,11 +172,13 @@ class MultiView(Learner, name="multiview"):
 
     def _run(self, step: Step, branch: str, crops: list[Tensor]) -> None:
         """Give the step a branch's heads and their outputs for these crops."""
-        features_BVF = torch.cat([self.encode(group, branch) for group in crops], 1)
-        # heads in float32, whatever the encoder: they cost little and suffer most
-        with torch.autocast(features_BVF.device.type, enabled=False):
-            _fill(step, branch, self.score(features_BVF, branch), features_BVF.shape[1])
+        rows = self._compiled.get(branch, self._outputs_of)(crops, branch)
+        _fill(step, branch, rows, sum(len(group) for group in crops))
         step.heads.update({f"{branch}.{name}": head for name, head in self._network(branch)[1].items()})
+
+    def _outputs_of(self, crops: list[Tensor], branch: str) -> dict[str, Tensor]:
+        """Rows (B · V, ·) of the features and of every head of a branch: compiled as one, sizes of crops and all."""
+        return self.score(torch.cat([self.encode(group, branch) for group in crops], 1), branch)
 
     def _network(self, branch: str) -> tuple[nn.Module, nn.ModuleDict]:
         """Backbone and heads of a branch."""
@@ -191,9 +193,9 @@ class MultiView(Learner, name="multiview"):
         # image-major: batch norm per view and micro-batches then find what they need side by side
         images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
         rows = len(images_MCHW) if self.config.micro_batch is None else self.config.micro_batch * views
-        run = self._compiled.get(f"{branch}.backbone", backbone)
+        whole = rows >= len(images_MCHW)
         with views_in_batch(backbone, views):
-            features_MF = run(images_MCHW) if rows >= len(images_MCHW) else in_pieces(backbone, run, images_MCHW, rows)
+            features_MF = backbone(images_MCHW) if whole else in_pieces(backbone, backbone, images_MCHW, rows)
         features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
         return features_BVF
 
@@ -203,7 +205,7 @@ class MultiView(Learner, name="multiview"):
         later = () if self.bank is None else self.bank.plan.run
         names = [name for name in self.order if name in heads and name not in later]
         with views_in_batch(heads, features_BVF.shape[1]):
-            return run_heads(heads, {"features": _float32(features_BVF.flatten(0, 1))}, names)
+            return run_heads(heads, {"features": float32(features_BVF.flatten(0, 1))}, names)
 
     def add_losses(self, step: Step, banked: bool = False) -> dict[str, Tensor]:
         """The weighted sum of the losses as ``loss``, each of them, and what they log; those of the bank are apart."""
@@ -214,7 +216,7 @@ class MultiView(Learner, name="multiview"):
             assert isinstance(loss, Loss)
             if banked != (self.bank is not None and number in self.bank.plan.losses):
                 continue
-            value = loss(step)
+            value = self._compiled.get(f"losses.{number}", loss)(step)
             if value.ndim:
                 raise PluginError(f"The loss '{loss.name}' gave a tensor of shape {tuple(value.shape)}, not a scalar.")
             label = f"loss/{loss.name}"
@@ -256,21 +258,26 @@ class MultiView(Learner, name="multiview"):
 
     def prefers_channels_last(self, compiled: bool) -> bool:
         """Batch norm per view, unless the backbone is compiled, needs an image's channels side by side in memory."""
-        as_one = compiled and not self.config.activation_checkpointing
-        return as_one or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
+        return (compiled and self._whole) or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
 
     def compile_parts(self, wanted: bool = True) -> None:
-        """The crops, whose many small operations become a few, and the backbone; in training only.
+        """Crops, each branch and the losses that allow it, whose many small operations become a few; in training only.
 
-        Shapes are fixed: a size of crops each. ``wanted=False`` goes back to the plain functions. A backbone with
-        activation checkpointing stays as it is, for the compiler doesn't take its blocks.
+        ``wanted=False`` goes back to the plain functions. A network whose activations are recomputed stays as it is,
+        for the compiler doesn't take that.
         """
         parts: dict[str, Callable[..., Any]] = {"views": self.views}
-        if not self.config.activation_checkpointing:
-            parts[f"{ONLINE}.backbone"] = self.backbone
+        if self._whole:
+            parts[ONLINE] = self._outputs_of
         if self.teacher is not None:
-            parts[f"{TEACHER}.backbone"] = self.teacher.backbone
+            parts[TEACHER] = self._outputs_of
+        parts |= {f"losses.{number}": loss for number, loss in enumerate(self.losses) if _compilable(loss)}
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the forward pass of the trained network is one function to a compiler."""
+        return not self.config.activation_checkpointing and self.config.micro_batch is None
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:
         crops: list[Tensor] = self._compiled.get("views", self.views)(images_BCHW, seed)
@@ -357,10 +364,8 @@ class MultiView(Learner, name="multiview"):
     def _all_rows(self, x_NCHW: Tensor, branch: str, head: str) -> dict[str, Tensor]:
         """Features of normalised images and, where there is such a head, the rows on the way to it."""
         backbone, heads = self._network(branch)
-        rows = {"features": _float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
-        with torch.autocast(x_NCHW.device.type, enabled=False):  # heads in float32, as in training
-            run_heads(heads, rows, path(self.config.heads, head))
-        return rows
+        rows = {"features": float32(backbone(x_NCHW.contiguous(memory_format=self.memory_format)))}
+        return run_heads(heads, rows, path(self.config.heads, head))
 
     @torch.no_grad()
     def _outputs(self, images: Images, name: str) -> Tensor:
@@ -383,8 +388,9 @@ def _fill(step: Step, branch: str, rows: dict[str, Tensor], views: int) -> None:
         step.outputs[f"{branch}.{name}"] = Output(tensor_VMD, tuple(range(views)))
 
 
-def _float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+def _compilable(loss: nn.Module) -> bool:
+    assert isinstance(loss, Loss)
+    return loss.compilable()
 
 
 @hookimpl

@@ -32,6 +32,10 @@ class Loss(Component, nn.Module, kind="loss"):
 
     config: Config
 
+    def compilable(self) -> bool:
+        """Whether torch.compile may take ``forward``: tensor operations alone, the same ones in every step."""
+        return False
+
     def forward(self, step: Step) -> Tensor:
         """The scalar loss, a mean over images, unweighted."""
         raise NotImplementedError

@@ -47,6 +47,10 @@ class IMC(Loss, name="imc"):
 
     config: Config
 
+    def compilable(self) -> bool:
+        """Always."""
+        return True
+
     def forward(self, step: Step) -> Tensor:
         """The scalar loss over the views that each of the two heads saw."""
         logits, scores_VBP = step[self.config.logits], step[self.config.scores].detach()

@@ -77,6 +77,10 @@ class SwAV(Loss, name="swav"):
         self.solver: Solver = config.solver.build()
         self.queue = Queue(config.queue, config.queue_start) if config.queue else None
 
+    def compilable(self) -> bool:
+        """Without a queue, whose place moves from step to step."""
+        return self.queue is None
+
     def prepare(self, progress: Progress) -> None:
         """Let the queue count its embeddings."""
         if self.queue is not None:

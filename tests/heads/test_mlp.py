@@ -58,13 +58,23 @@ def test_noise_is_added_to_the_input_in_training_only() -> None:
     head = MLP.create(in_features=4, clusters=3, width=5, noise=0.5).double()
     x = torch.randn(5000, 4, dtype=torch.float64)
     seen: list[torch.Tensor] = []
-    head.layers.register_forward_pre_hook(lambda layers, given: seen.append(given[0]))
+    head.layers[0].register_forward_pre_hook(lambda layers, given: seen.append(given[0]))
     head(x)
     noise = seen[0] - x
     assert noise.mean().item() == pytest.approx(0, abs=0.02)
     assert noise.std().item() == pytest.approx(0.5, rel=0.02)
     head.eval()(x)
     assert torch.equal(seen[1], x)
+
+
+def test_under_autocast_the_hidden_layers_alone_are_in_half_precision() -> None:
+    head = MLP.create(in_features=4, clusters=3, width=5, hidden=[6, 7], norm="batch")
+    seen: list[torch.dtype] = []
+    for layer in head.layers:
+        layer.register_forward_hook(lambda layer, given, output: seen.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head(torch.randn(8, 4)).dtype == torch.float32
+    assert seen == [torch.bfloat16] * 6 + [torch.float32]
 
 
 def test_output_of_length_1() -> None:

@@ -142,7 +142,7 @@ def test_embedding_is_the_whole_image_or_the_mean_of_mild_views():
     assert not torch.allclose(several.features, single.features)
 
 
-def test_in_bf16_only_the_backbone_computes_in_it():
+def test_in_bf16_heads_give_float32():
     net = learner().eval()
     with torch.autocast("cpu", torch.bfloat16):
         found = net.embed(images(), views=2)
@@ -152,7 +152,9 @@ def test_in_bf16_only_the_backbone_computes_in_it():
     views = net.views.mild(images(), 2)
     with torch.autocast("cpu", torch.bfloat16):
         features = [net.backbone(view).float() for view in views]
-    expected = sum(net.heads["classifier"](one).softmax(-1) for one in features) / 2
+        logits = [net.heads["classifier"](one) for one in features]
+    assert logits[0].dtype == torch.float32
+    expected = sum(one.softmax(-1) for one in logits) / 2
     torch.testing.assert_close(found.features, sum(features) / 2)
     torch.testing.assert_close(found.probabilities, expected)
 
