@@ -108,23 +108,29 @@ class _Checked:
             self.problems += _check_warmup(self.recipe, per_epoch, self.steps)
 
     def _check_learner(self) -> None:
-        recipe, settings = self.recipe, self.recipe.learner
-        if not isinstance(settings, Learner.Config) or not sound(self.wrong, "clusters", "trainer.batch_size"):
+        settings = self.recipe.learner
+        if not isinstance(settings, Learner.Config):
             return
-        known = RecipeFacts(
-            data=self.facts,
-            steps=self.steps,
-            epochs=recipe.trainer.epochs if sound(self.wrong, "trainer.epochs") else None,
-            clusters=recipe.clusters,
-            batch_size=recipe.trainer.batch_size,
-            clusterer=recipe.clusterer is not None,
-        )
-        found = settings.check_recipe(known)
+        # of a number that nobody knows two very different ones are tried: what is wrong with both isn't about it
+        clusters = [self.recipe.clusters] * 2 if sound(self.wrong, "clusters") else [2, 5003]
+        batches = [self.recipe.trainer.batch_size] * 2 if sound(self.wrong, "trainer.batch_size") else [2, 5003]
+        found, other = (settings.check_recipe(self._known(*both)) for both in zip(clusters, batches, strict=True))
+        found = [problem for problem in found if problem in other]
         if any(map(_in_learner, self.wrong)):  # defaults stand in it that nobody chose: errors elsewhere in it count
             found = [one for one in found if one.severity == "error" and not beside(one.path, self.wrong)]
             self.problems += found if sound(self.wrong, "learner") else []
             return
         self.problems += found
+
+    def _known(self, clusters: int, batch_size: int) -> RecipeFacts:
+        return RecipeFacts(
+            data=self.facts,
+            steps=self.steps,
+            epochs=self.recipe.trainer.epochs if sound(self.wrong, "trainer.epochs") else None,
+            clusters=clusters,
+            batch_size=batch_size,
+            clusterer=self.recipe.clusterer is not None,
+        )
 
 
 def check_data(recipe: Recipe, data: Data) -> list[Problem]:
@@ -169,11 +175,12 @@ def _check_counts(recipe: Recipe, images: int | None) -> list[Problem]:
     if images is None:
         return []
     problems = []
+    if images < 2:
+        few = "is 1 training image" if images else "are 0 training images"
+        return [Problem("data", f"there {few}.", "Give at least 2 images.")]
     if recipe.clusters > images:
         message = f"{recipe.clusters} clusters are more than the {images} training images."
         problems.append(Problem("clusters", message, "Ask for fewer clusters.", recipe.clusters))
-    if images < 2:
-        return [*problems, Problem("data", f"there is {images} training image.", "Give at least 2 images.")]
     if recipe.trainer.epochs and recipe.trainer.batch_size > images:
         message = f"a batch of {recipe.trainer.batch_size} is more than the {images} training images."
         problems.append(Problem("trainer.batch_size", message, f"Use at most {images}.", recipe.trainer.batch_size))
@@ -185,7 +192,7 @@ def _check_warmup(recipe: Recipe, steps_per_epoch: int, steps: int) -> list[Prob
     warmup = recipe.schedule.warmup(steps_per_epoch)
     if warmup <= steps // 2:
         return []
-    message = f"the learning rate still warms up for {warmup} of the training's {steps} steps."
+    message = f"the learning rate warms up for {warmup} steps, and the training has {steps}."
     return [Problem("schedule", message, "Shorten the warm-up, or train longer.", severity="warning")]
 
 

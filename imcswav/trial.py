@@ -28,6 +28,8 @@ from imcswav.step import Progress
 
 TIMED = 3
 """Steps that are timed, after others that warm up."""
+LONGEST = 20.0
+"""Seconds after which no further step is begun on a CPU."""
 CPU_OPERATIONS = 2e10
 """Floating-point operations of a step on a CPU at most: some seconds of one core."""
 TIGHT = 0.9
@@ -137,9 +139,12 @@ def _measure(recipe: Recipe, facts: DataFacts, images: int, device: torch.device
         engine.step(batch, Progress(number, 0, total, max(1, total)))
         clock.wait()
         seconds.append(time.perf_counter() - start)
+        if not on_cuda and sum(seconds) > LONGEST:
+            break
+    timed = seconds[warm:] or seconds[-1:]
     memory = torch.cuda.max_memory_allocated(device) - held if on_cuda else None
-    step = statistics.median(seconds[warm:]) * recipe.trainer.batch_size / images
-    return Trial(str(device), step, TIMED, images, recipe.trainer.batch_size, memory), engine.notes
+    step = statistics.median(timed) * recipe.trainer.batch_size / images
+    return Trial(str(device), step, len(timed), images, recipe.trainer.batch_size, memory), engine.notes
 
 
 def _images_there(recipe: Recipe, facts: DataFacts, device: torch.device) -> int:

@@ -29,8 +29,8 @@ class ViewNorm(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """As `torch.nn.functional.batch_norm` in training, for each view; ``near`` (C) is about where the means are.
 
-        Both sums in one pass over the distances from there, whose squares lose no digits to a large mean. Compiled, it
-        takes half the time of `torch.var_mean`, which goes on to correct its mean with each number.
+        Both sums in one pass over the distances from there, whose squares lose no digits to a large mean.
+        Compiled for a GPU, it takes two thirds of the time of `torch.var_mean`.
         """
         wide = _wide(x, views)
         shift = _channels(near, wide)

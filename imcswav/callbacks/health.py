@@ -98,11 +98,13 @@ class Health(Callback, name="health"):
         self._write(trainer)
 
     def _tell(self, trainer: Trainer, findings: list[Finding]) -> None:
+        stops = self.config.on_collapse == "stop"
+        worst = next((finding for finding in findings if stops and finding.collapse), None)
         for finding in findings:
             self._mark(trainer, finding)
-            trainer.call("note", f"Warning: {finding.text}")
-        worst = next((finding for finding in findings if finding.collapse), None)
-        if worst is not None and self.config.on_collapse == "stop":
+            if finding is not worst:  # the error says that one
+                trainer.call("note", f"Warning: {finding.text}")
+        if worst is not None:
             raise RunError(
                 f"{worst.text} The run {trainer.run.path} stops at step {trainer.step}, for "
                 f'callbacks.health.on_collapse is "stop"; its last checkpoint is kept.'

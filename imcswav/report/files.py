@@ -42,7 +42,7 @@ def curves(metrics: Path) -> list[dict[str, Any]]:
         rows = read_rows(metrics)
     except (OSError, ValueError):  # torn by a crash
         return []
-    panels = sorted(by_scale(rows).items(), key=lambda panel: panel[0] not in ("losses", "scores"))
+    panels = by_scale(rows).items()
     return [{"title": title, "series": [_series(rows, name) for name in names]} for title, names in panels]
 
 

@@ -25,11 +25,11 @@ def seconds_to(metrics: Path, accuracy: float) -> float | None:
 
 
 def by_scale(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Names of the logged values, sorted, by the scale that they share."""
+    """Names of the logged values, sorted, by the scale that they share; losses first, then scores, then the others."""
     groups: dict[str, list[str]] = {}
     for name in sorted({key for row in rows for key in row if not key.startswith(MARK)} - NO_CURVES):
         groups.setdefault(_scale(name), []).append(name)
-    return dict(sorted(groups.items()))
+    return dict(sorted(groups.items(), key=lambda group: (group[0] != "losses", group[0] != "scores", group[0])))
 
 
 def _scale(name: str) -> str:

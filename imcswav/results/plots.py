@@ -17,6 +17,8 @@ from imcswav.results.logged import by_scale, read_rows
 
 LARGEST = 24.0
 """Inches a side of a plot, however many classes there are."""
+PANELS = 4
+"""Panels of curves in a row."""
 TICKS = 60
 """More rows or columns than this are not all named."""
 ROWS, COLUMNS = 30, 16
@@ -56,9 +58,14 @@ def plot_confusion(path: Path, labels_N: Array, clusters_N: Array, clusters: int
 def plot_curves(path: Path, metrics: Path) -> None:
     """Losses, what else the parts log, and scores over steps, from ``metrics.jsonl``; each on a scale of its own."""
     rows = read_rows(metrics)
-    groups = by_scale(rows)
-    figure, all_axes = figure_of(6.0 * max(1, len(groups)), 4.0, max(1, len(groups)))
-    for (title, group), axes in zip(groups.items(), np.atleast_1d(all_axes), strict=False):
+    groups = by_scale(rows) or {"losses": []}
+    columns = min(len(groups), PANELS)
+    height = -(-len(groups) // columns)
+    figure, all_axes = figure_of(5.0 * columns, 3.5 * height, columns, height)
+    flat = np.atleast_1d(all_axes).ravel()
+    for axes in flat[len(groups) :]:
+        axes.remove()
+    for (title, group), axes in zip(groups.items(), flat, strict=False):
         for name in group:
             points = [(row["step"], row[name]) for row in rows if name in row]
             marker = "o" if len(points) < 30 else None

@@ -51,6 +51,21 @@ def test_every_planted_problem_is_named_with_its_line_and_nothing_else(name, pla
     assert found == []
 
 
+@pytest.mark.parametrize(
+    ("good", "wrong", "path"),
+    [
+        ("clusters = 2", 'clusters = "two"', "clusters"),
+        ("clusters = 2", "clusters = 1", "clusters"),
+        ("batch_size = 8", "batch_size = 0", "trainer.batch_size"),
+    ],
+)
+def test_a_number_that_is_none_hides_no_other_mistake(good, wrong, path, place):
+    assert good in GOOD
+    text = GOOD.replace(good, wrong, 1).replace('name = "swav"', 'name = "swav"\nscores = "protos"', 1)
+    (place / "recipe.toml").write_text(text)
+    assert sorted(path for _, path, _ in told("recipe.toml")) == sorted([path, "losses.0.scores"])
+
+
 def test_the_good_one_has_no_problem(place, capsys):
     (place / "recipe.toml").write_text(GOOD)
     before = sorted(place.rglob("*"))

@@ -28,13 +28,21 @@ def test_a_cpu_takes_as_many_images_as_some_seconds_of_work_have(tiny):
 
 
 def test_seconds_are_the_median_of_the_timed_steps_in_proportion_to_the_batch(tiny, monkeypatch):
-    passed = itertools.accumulate([0, 90, 0, 1, 0, 40, 0, 2])  # a step that warms up, then three of 1, 40 and 2 seconds
+    passed = itertools.accumulate([0, 9, 0, 1, 0, 4, 0, 2])  # a step that warms up, then three of 1, 4 and 2 seconds
     monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(passed)))
     found, problems = trial.try_steps(load_recipe(tiny), costing(trial.CPU_OPERATIONS / 64))
     assert problems == []
     assert (found.images, found.batch, found.timed) == (64, 256, 3)
     assert found.seconds == 2 * 256 / 64
     assert (found.device, found.memory) == ("cpu", None)
+
+
+@pytest.mark.parametrize(("seconds", "timed", "step"), [([15, 6, 1], 1, 6), ([21, 1], 1, 21)])
+def test_after_twenty_seconds_no_further_step_is_begun(tiny, monkeypatch, seconds, timed, step):
+    passed = itertools.accumulate(itertools.chain.from_iterable((0, one) for one in seconds))
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(passed)))
+    found, _ = trial.try_steps(load_recipe(tiny), costing(1.0))
+    assert (found.timed, found.seconds) == (timed, step)
 
 
 def test_steps_are_the_recipes_own_and_leave_the_data_alone(tiny, monkeypatch):

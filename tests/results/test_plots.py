@@ -41,6 +41,14 @@ def test_curves_of_logs_with_and_without_scores(tmp_path):
     assert none == losses < scores  # scores have a plot of their own
 
 
+def test_curves_of_many_scales_stay_readable(tmp_path):
+    line = {"step": 1, "loss": 2.0} | {f"health/number {number}": 1.0 for number in range(12)}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line))
+    plot_curves(tmp_path / "curves.png", tmp_path / "metrics.jsonl")
+    width, height = png_size(tmp_path / "curves.png")
+    assert width < 2 * height
+
+
 def gallery(path, images_NCHW, probabilities, clusters):
     names = [str(number) for number in range(len(images_NCHW))]
     split = Split(torch.from_numpy(images_NCHW), names)
