@@ -74,7 +74,8 @@ def run(
 def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption = None) -> None:
     """Go on with an interrupted run from its newest checkpoint, or with a folder of several seeds."""
     from imcswav import api, console, launch
-    from imcswav.results.seeds import is_series, resume_seeds
+    from imcswav.results.seeds import resume_seeds
+    from imcswav.results.series import is_series
     from imcswav.runs import RunFolder
 
     if is_series(run) and (launch.wanted(devices) or launch.launched() > 1):

@@ -12,7 +12,7 @@ from imcswav.files import write_json
 from imcswav.recipe.flat import flat
 from imcswav.results.assignments import Key, of_common_images, read_clusters
 from imcswav.results.plots import plot_compared
-from imcswav.results.seeds import is_series, read
+from imcswav.results.series import is_series, read
 from imcswav.runs import RunFolder, figures, within
 
 WHERE = ("data.root", "data.placement")

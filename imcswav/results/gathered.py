@@ -16,7 +16,7 @@ from typing import Any
 
 from imcswav.errors import ImcswavError
 from imcswav.recipe.flat import flat
-from imcswav.results.seeds import FILE, is_series
+from imcswav.results.series import FILE, is_series
 from imcswav.runs import PLACE, RunFolder, within
 
 FEWEST = 3

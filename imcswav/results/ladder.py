@@ -22,17 +22,8 @@ from imcswav.results.ladder_page import markdown
 from imcswav.results.ladder_recipes import checked_recipes, rung_to_start_from
 from imcswav.results.ladder_table import record, sheet
 from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
-from imcswav.results.seeds import (
-    difference,
-    finished_runs,
-    forget,
-    is_series,
-    numbers,
-    of_recipe,
-    once,
-    run_seeds,
-    surroundings,
-)
+from imcswav.results.seeds import forget, numbers, once, run_seeds, surroundings
+from imcswav.results.series import difference, finished_runs, is_series, of_recipe
 from imcswav.runs import RunFolder, continued_environment, new_folder, refuse_filled
 
 FILE = "ladder.json"

@@ -8,7 +8,7 @@ from typing import Any
 from imcswav.recipe.described import value_text
 from imcswav.results.ladder_table import rows
 from imcswav.results.rungs import RULE, LadderResult, Rung
-from imcswav.results.seeds import DEVIATION
+from imcswav.results.series import DEVIATION
 from imcswav.runs import within
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from imcswav.results.rungs import GAIN, RULE, LadderResult, Rung
-from imcswav.results.seeds import DEVIATION, Spread
+from imcswav.results.series import DEVIATION, Spread
 from imcswav.runs import figures
 
 NONE = "–"

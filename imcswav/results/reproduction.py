@@ -27,7 +27,8 @@ from imcswav.recipe import Expected, Recipe
 from imcswav.recipe.files import Overrides, load_recipe
 from imcswav.recipe.flat import flat
 from imcswav.recipe.merge import parse_overrides
-from imcswav.results.seeds import SeedsResult, Spread, run_seeds
+from imcswav.results.seeds import run_seeds
+from imcswav.results.series import SeedsResult, Spread
 from imcswav.runs import PLACE, REFERENCE, RunFolder, within
 
 FILE = "reproduction.json"

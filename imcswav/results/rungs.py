@@ -12,7 +12,7 @@ from typing import Any, Literal
 from imcswav.api import RunResult
 from imcswav.recipe import Recipe
 from imcswav.recipe.flat import flat
-from imcswav.results.seeds import SeedsResult, Spread
+from imcswav.results.series import SeedsResult, Spread
 from imcswav.runs import figures, within
 
 GAIN = "acc"

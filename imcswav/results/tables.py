@@ -17,7 +17,7 @@ from imcswav.results.ladder_table import rows
 from imcswav.results.reproduction import RULE, Reproduction
 from imcswav.results.rungs import RULE as GAIN_RULE
 from imcswav.results.rungs import LadderResult
-from imcswav.results.seeds import DEVIATION, FILE, SeedsResult
+from imcswav.results.series import DEVIATION, FILE, SeedsResult
 from imcswav.runs import figures
 
 SIDE_BY_SIDE = 5

@@ -13,7 +13,8 @@ from imcswav.data.array import ArrayData
 from imcswav.errors import RunError
 from imcswav.learners.multiview import MultiView
 from imcswav.results.ladder import run_ladder
-from imcswav.results.seeds import read, resume_seeds, run_seeds
+from imcswav.results.seeds import resume_seeds, run_seeds
+from imcswav.results.series import read
 from imcswav.runs import RunFolder
 
 CALM = {"evaluation.plots": False, "evaluation.signals": False, "callbacks.console.enabled": False}

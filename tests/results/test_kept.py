@@ -13,7 +13,8 @@ from imcswav.errors import ImcswavError, RunError
 from imcswav.files import write_csv
 from imcswav.results import tables
 from imcswav.results.kept import check_signal, choose, seed_agreement
-from imcswav.results.seeds import read, resume_seeds, run_seeds
+from imcswav.results.seeds import resume_seeds, run_seeds
+from imcswav.results.series import read
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from imcswav.recipe.files import load_recipe
 from imcswav.results import tables
 from imcswav.results.reproduction import _changes as changes
 from imcswav.results.reproduction import judge, reproduce
-from imcswav.results.seeds import Spread
+from imcswav.results.series import Spread
 from imcswav.runs import same_but_for_place
 
 

@@ -12,7 +12,8 @@ from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError, RecipeError, RunError
 from imcswav.learners.multiview import MultiView
 from imcswav.recipe.seed_numbers import seed_numbers
-from imcswav.results.seeds import Spread, read, resume_seeds, run_seeds
+from imcswav.results.seeds import resume_seeds, run_seeds
+from imcswav.results.series import Spread, read
 
 
 @pytest.fixture
