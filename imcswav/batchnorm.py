@@ -85,8 +85,7 @@ def _normalise_apart(layer: Any, x: Tensor) -> Tensor:
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
-    near = layer.running_mean if layer.track_running_stats else torch.zeros_like(weight)
-    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps, near)
+    y, mean_VC, variance_VC = ViewNorm.apply(x, weight, bias, layer.views, layer.eps)
     if layer.track_running_stats:
         count = batch_size(x.numel() // mean_VC.numel())
         _fold(layer, mean_VC, variance_VC * (count / (count - 1)))

@@ -26,7 +26,7 @@ NEEDED = "backbone"
 REMEDY = "Take the run's own backbone, with the same settings."
 NO_RUN = Problem(
     "init.rung", "names a rung, of which there is a run for each seed.",
-    "Run it by `imcswav ladder`, or name a run: --set init.run=FOLDER.",
+    "Name a run: --set init.run=FOLDER; or run it by `imcswav ladder`, or with --seeds and --out beside that folder.",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from imcswav.step import Progress
 TIMED = 3
 """Steps that are timed, after others that warm up."""
 LONGEST = 20.0
-"""Seconds after which no further step is begun on a CPU."""
+"""Seconds after which no further step is begun on a CPU, once one was timed."""
 CPU_OPERATIONS = 2e10
 """Floating-point operations of a step on a CPU at most: some seconds of one core."""
 TIGHT = 0.9
@@ -139,9 +139,9 @@ def _measure(recipe: Recipe, facts: DataFacts, images: int, device: torch.device
         engine.step(batch, Progress(number, 0, total, max(1, total)))
         clock.wait()
         seconds.append(time.perf_counter() - start)
-        if not on_cuda and sum(seconds) > LONGEST:
+        if not on_cuda and number >= warm and sum(seconds) > LONGEST:
             break
-    timed = seconds[warm:] or seconds[-1:]
+    timed = seconds[warm:]
     memory = torch.cuda.max_memory_allocated(device) - held if on_cuda else None
     step = statistics.median(timed) * recipe.trainer.batch_size / images
     return Trial(str(device), step, len(timed), images, recipe.trainer.batch_size, memory), engine.notes

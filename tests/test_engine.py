@@ -156,21 +156,30 @@ def test_cuda_graphs_need_cuda(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("recomputed", [{"activation_checkpointing": True}, {"micro_batch": 4}])
-def test_a_network_whose_activations_are_recomputed_is_not_compiled(recomputed):
-    model = learner(**recomputed)
+@pytest.mark.parametrize(
+    ("way", "parts"),
+    [
+        ({}, ["online"]),
+        ({"micro_batch": 4}, ["online.backbone"]),  # piece by piece
+        ({"activation_checkpointing": True}, []),
+    ],
+)
+def test_what_is_compiled_of_the_network(way, parts):
+    model = learner(**way)
     model.compile_parts()
-    assert list(model._compiled) == ["views", "losses.0", "losses.1"]
+    assert list(model._compiled) == ["views", *parts, "losses.0", "losses.1"]
 
 
-def test_losses_are_compiled_where_they_allow_it():
-    model = learner(losses=[{"name": "swav", "queue": 16}, {"name": "imc"}])
+@pytest.mark.parametrize("swav", [{"queue": 16}, {"solver": {"name": "equipartition"}}])
+def test_losses_are_compiled_where_they_allow_it(swav):
+    model = learner(losses=[{"name": "swav", **swav}, {"name": "imc"}])
     model.losses.append(Hooked.create())
     model.compile_parts()
     assert list(model._compiled) == ["views", "online", "losses.1"]
 
 
-def test_compiled_steps_equal_plain_ones(monkeypatch):
+@pytest.mark.parametrize("way", [{}, {"micro_batch": 4}])
+def test_compiled_steps_equal_plain_ones(monkeypatch, way):
     """As torch.compile traces them, without a break that would leave something out; no code is generated."""
     graphs = []
 
@@ -181,10 +190,11 @@ def test_compiled_steps_equal_plain_ones(monkeypatch):
     whole = functools.partial(torch.compile, backend=backend, fullgraph=True)
     monkeypatch.setattr("torch.compile", lambda part, **options: whole(part, **options))
     torch._dynamo.reset()
-    plain, compiled = engine(learner()), engine(learner(), compile=True)
+    plain, compiled = engine(learner(**way)), engine(learner(**way), compile=True)
     assert train(compiled, 6) == pytest.approx(train(plain, 6), rel=1e-5)
     assert compiled.notes == []
-    assert len(graphs) == 4  # crops, network, two losses, each once for all steps
+    # crops, network (in pieces the backbone for either size of crops), two losses, each once for all steps
+    assert len(graphs) == (5 if way else 4)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

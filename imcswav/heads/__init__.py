@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,8 @@ class Head(Component, nn.Module, kind="head"):
             """Problems with so many ``coded`` views that get codes together, and with a training of so many steps."""
             return []
 
+    mixed_precision: ClassVar[bool] = False
+    """Whether ``forward`` may run under autocast, in half precision on a GPU; else it computes in float32."""
     config: Config
     copy_losses: Tensor
     """Running mean of each copy's own loss (E,), where there are several; it decides which one is used."""
@@ -89,7 +91,7 @@ class Head(Component, nn.Module, kind="head"):
             self.register_buffer("copy_losses", torch.zeros(self.copies))
 
     def forward(self, x_MF: Tensor) -> Tensor:
-        """Rows in, rows out; under autocast where training is. What comes out in half precision is made single."""
+        """Rows in, rows out."""
         raise NotImplementedError
 
     @torch.no_grad()

@@ -53,6 +53,7 @@ class MLP(Head, name="mlp"):
             """``copies``."""
             return self.copies
 
+    mixed_precision = True
     config: Config
 
     def __init__(self, config: Config, *, in_features: int, clusters: int) -> None:

@@ -39,8 +39,13 @@ def run_heads(heads: nn.ModuleDict, rows: dict[str, Tensor], names: Iterable[str
         head = heads[name]
         assert isinstance(head, Head)
         source = rows[head.config.input]
-        rows[name] = float32(head(source.detach() if head.config.detach else source))
+        with torch.autocast(source.device.type, enabled=head.mixed_precision and _autocast(source)):
+            rows[name] = float32(head(source.detach() if head.config.detach else source))
     return rows
+
+
+def _autocast(x: Tensor) -> bool:
+    return torch.is_autocast_enabled(x.device.type)
 
 
 def float32(x: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class MultiView(Learner, name="multiview"):
         """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
         activation_checkpointing: bool = False
         """Recompute each block's activations in the backward pass: a third more operations, much less memory;
-        such a network is not compiled."""
+        the network that trains is then not compiled."""
         micro_batch: int | None = Field(None, ge=2)
         """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
         and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
@@ -166,7 +166,7 @@ class MultiView(Learner, name="multiview"):
         if self.teacher is not None:
             with torch.no_grad():
                 self._run(step, TEACHER, crops[:1])
-        with torch.autocast(crops[0].device.type, enabled=False):  # codes and information too, see _run
+        with torch.autocast(crops[0].device.type, enabled=False):  # codes and information in float32
             scalars = self.add_losses(step)
             return scalars if self.bank is None else self._add_banked(scalars, step, batch)
 
@@ -193,9 +193,9 @@ class MultiView(Learner, name="multiview"):
         # image-major: batch norm per view and micro-batches then find what they need side by side
         images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
         rows = len(images_MCHW) if self.config.micro_batch is None else self.config.micro_batch * views
-        whole = rows >= len(images_MCHW)
+        run = backbone if self._whole else self._compiled.get(f"{branch}.backbone", backbone)
         with views_in_batch(backbone, views):
-            features_MF = backbone(images_MCHW) if whole else in_pieces(backbone, backbone, images_MCHW, rows)
+            features_MF = run(images_MCHW) if rows >= len(images_MCHW) else in_pieces(backbone, run, images_MCHW, rows)
         features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
         return features_BVF
 
@@ -257,26 +257,31 @@ class MultiView(Learner, name="multiview"):
         return found
 
     def prefers_channels_last(self, compiled: bool) -> bool:
-        """Batch norm per view, unless the backbone is compiled, needs an image's channels side by side in memory."""
-        return (compiled and self._whole) or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
+        """Batch norm per view, unless it is compiled, needs an image's channels side by side in memory."""
+        as_one = compiled and not self.config.activation_checkpointing
+        return as_one or not any(isinstance(layer, PerView) for layer in self.backbone.modules())
 
     def compile_parts(self, wanted: bool = True) -> None:
         """Crops, each branch and the losses that allow it, whose many small operations become a few; in training only.
 
-        ``wanted=False`` goes back to the plain functions. A network whose activations are recomputed stays as it is,
-        for the compiler doesn't take that.
+        ``wanted=False`` goes back to the plain functions. Of a network that goes in pieces the backbone is compiled;
+        one with activation checkpointing stays as it is, for the compiler doesn't take its blocks.
         """
         parts: dict[str, Callable[..., Any]] = {"views": self.views}
-        if self._whole:
-            parts[ONLINE] = self._outputs_of
-        if self.teacher is not None:
-            parts[TEACHER] = self._outputs_of
-        parts |= {f"losses.{number}": loss for number, loss in enumerate(self.losses) if _compilable(loss)}
+        for branch in (ONLINE,) if self.teacher is None else (ONLINE, TEACHER):
+            if self._whole:
+                parts[branch] = self._outputs_of
+            elif branch == TEACHER or not self.config.activation_checkpointing:
+                parts[f"{branch}.backbone"] = self._network(branch)[0]
+        banked = () if self.bank is None else self.bank.plan.losses  # of another number of images each time
+        for number, loss in enumerate(self.losses):
+            if number not in banked and _compilable(loss):
+                parts[f"losses.{number}"] = loss
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
     @property
     def _whole(self) -> bool:
-        """Whether the forward pass of the trained network is one function to a compiler."""
+        """Whether a branch's forward pass is one function to a compiler."""
         return not self.config.activation_checkpointing and self.config.micro_batch is None
 
     def _make_views(self, images_BCHW: Tensor, seed: int | Tensor) -> list[Tensor]:

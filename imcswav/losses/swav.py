@@ -78,8 +78,8 @@ class SwAV(Loss, name="swav"):
         self.queue = Queue(config.queue, config.queue_start) if config.queue else None
 
     def compilable(self) -> bool:
-        """Without a queue, whose place moves from step to step."""
-        return self.queue is None
+        """Where the solver is, and without a queue, whose place moves from step to step."""
+        return self.queue is None and self.solver.compilable()
 
     def prepare(self, progress: Progress) -> None:
         """Let the queue count its embeddings."""

@@ -37,9 +37,10 @@ class TrainerSettings(Settings):
     """"auto" (CUDA, then MPS, then CPU) or a torch device such as "cuda:1"."""
     channels_last: Literal["auto"] | bool = "auto"
     """Memory format of images and convolutions; auto asks the learner: batch norm per view wants the other one, unless
-    its backbone is compiled."""
+    it is compiled."""
     compile: Literal["auto"] | bool = "auto"
-    """Compile crops and backbone with torch.compile; auto does so on CUDA. Takes a minute or two at the start."""
+    """Compile crops, the network and the losses that allow it with torch.compile; auto does so on CUDA. Takes a minute
+    or two at the start."""
     cuda_graph: Literal["auto"] | bool = "auto"
     """Record the training step once and replay it, which spares its thousands of launches; auto: on CUDA, where
     every part can be recorded. ``true`` makes it an error when one can't."""

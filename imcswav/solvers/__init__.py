@@ -13,6 +13,10 @@ class Solver(Component, nn.Module, kind="solver"):
     Called without gradient. Half precision is promoted to float32; float64 stays float64.
     """
 
+    def compilable(self) -> bool:
+        """Whether torch.compile may take ``forward``: tensor operations alone, the same ones in every step."""
+        return False
+
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """Codes of each global view, solved apart from one another."""
         raise NotImplementedError

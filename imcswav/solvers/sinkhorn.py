@@ -38,6 +38,10 @@ class Sinkhorn(Solver, name="sinkhorn"):
         prior_P = None if config.prior is None else torch.tensor(config.prior)
         self.register_buffer("prior", prior_P, persistent=False)  # a buffer moves with the model, once
 
+    def compilable(self) -> bool:
+        """Always."""
+        return True
+
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """Codes (G, B, P), rows sum to 1; raises RecipeError when the prior's length is not P."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)

@@ -19,6 +19,10 @@ class Softmax(Solver, name="softmax"):
 
     config: Config
 
+    def compilable(self) -> bool:
+        """Always."""
+        return True
+
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """Codes (G, B, P), rows sum to 1."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)

@@ -12,6 +12,10 @@ from imcswav.solvers import Solver
 class Uniform(Solver, name="uniform"):
     """1 / P for every prototype, whatever the scores."""
 
+    def compilable(self) -> bool:
+        """Always."""
+        return True
+
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """Codes (G, B, P), all entries alike."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)

@@ -109,12 +109,14 @@ def test_a_warning_is_shown_once_and_stands_in_the_report(tmp_path, capsys):
 def test_a_collapse_can_stop_the_run(tmp_path, capsys):
     file = tmp_path / "quick.toml"
     changes = {"losses.1.entropy_weight": 0.0, "callbacks.health.on_collapse": "stop", "trainer.epochs": 20}
+    changes["callbacks.console.enabled"] = True
     file.write_text(dump_recipe(load_recipe(copy.deepcopy(QUICK), changes)))
     code, _, printed = call(capsys, "run", file, "--out", tmp_path / "run")
     assert code == 2
     told = " ".join(printed.split())
     assert "Clusters die" in told
     assert 'callbacks.health.on_collapse is "stop"; its last checkpoint is kept' in told
+    assert told.count("Clusters die") == 1  # by the error, not by a warning before it too
     assert not (tmp_path / "run" / "summary.json").exists()
     [finding] = kept(tmp_path / "run")
     assert checkpoint.load_latest(tmp_path / "run" / "checkpoints")["step"] == finding["step"] // 14 * 14

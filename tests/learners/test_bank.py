@@ -145,6 +145,15 @@ def test_a_checkpoint_in_mid_epoch_has_what_the_bank_holds():
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
 
 
+def test_banked_losses_are_not_compiled():
+    """Each time the bank is full it holds another number of images."""
+    net = banked()
+    net.compile_parts()
+    assert [name for name in net._compiled if name.startswith("losses")] == [
+        f"losses.{number}" for number in range(len(net.losses)) if number not in net.bank.plan.losses
+    ]
+
+
 def test_steps_are_not_recorded():
     with pytest.raises(NotRecordableError, match="bank"):
         banked().phase(Progress(0, 0, 10, 5))

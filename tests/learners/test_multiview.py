@@ -8,7 +8,9 @@ from tiny import FACTS, PROGRESS, SETTINGS, batch, images, learner, settings
 from imcswav.check import check_recipe
 from imcswav.data import Batch, DataFacts
 from imcswav.errors import RecipeError
+from imcswav.heads import Head
 from imcswav.learners import RecipeFacts
+from imcswav.learners._heads import run_heads
 from imcswav.losses import Loss
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
@@ -157,6 +159,32 @@ def test_in_bf16_heads_give_float32():
     expected = sum(one.softmax(-1) for one in logits) / 2
     torch.testing.assert_close(found.features, sum(features) / 2)
     torch.testing.assert_close(found.probabilities, expected)
+
+
+def test_a_head_is_asked_before_it_computes_in_half_precision():
+    class Plain(Head, name="plain_for_a_test"):
+        class Config(Head.Config):
+            def out_features(self, in_features, clusters):
+                return clusters
+
+        config: Config
+
+        def __init__(self, config, *, in_features, clusters):
+            super().__init__(config, in_features=in_features, clusters=clusters)
+            self.linear = torch.nn.Linear(self.in_features, self.out_features)
+
+        def forward(self, x_MF):
+            seen.append(self.linear(x_MF).dtype)
+            return self.linear(x_MF)
+
+    heads = torch.nn.ModuleDict({"own": Plain.create(in_features=8, clusters=3)})
+    rows, seen = {"features": torch.randn(4, 8)}, []
+    for allowed in (False, True):
+        heads["own"].mixed_precision = allowed
+        with torch.autocast("cpu", torch.bfloat16):
+            assert run_heads(heads, dict(rows), ["own"])["own"].dtype == torch.float32
+    run_heads(heads, dict(rows), ["own"])
+    assert seen == [torch.float32, torch.bfloat16, torch.float32]
 
 
 def test_assignment_by_another_head_or_by_none():

@@ -37,7 +37,9 @@ def test_seconds_are_the_median_of_the_timed_steps_in_proportion_to_the_batch(ti
     assert (found.device, found.memory) == ("cpu", None)
 
 
-@pytest.mark.parametrize(("seconds", "timed", "step"), [([15, 6, 1], 1, 6), ([21, 1], 1, 21)])
+@pytest.mark.parametrize(
+    ("seconds", "timed", "step"), [([15, 6, 1], 1, 6), ([90, 2, 1], 1, 2), ([1, 9, 12, 1], 2, 10.5)]
+)
 def test_after_twenty_seconds_no_further_step_is_begun(tiny, monkeypatch, seconds, timed, step):
     passed = itertools.accumulate(itertools.chain.from_iterable((0, one) for one in seconds))
     monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(passed)))
