@@ -144,8 +144,10 @@ def _told_apart(rows: list[Row]) -> list[Row]:
 
 
 def _settings(tables: dict[str, Any]) -> str:
-    """What of a recipe makes a result, as text."""
-    kept = {path: value for path, value in flat(tables).items() if not within(path, (*PLACE, "seed", "name"))}
+    """What of a recipe makes a result, as text; of a second stage in a series the rung, not each seed's run of it."""
+    values = flat(tables)
+    other = (*PLACE, "seed", "name", *(["init.run"] if "init.rung" in values else []))
+    kept = {path: value for path, value in values.items() if not within(path, other)}
     return json.dumps(kept, sort_keys=True, default=str)
 
 

@@ -98,6 +98,16 @@ def test_another_attempts_folder_has_nothing_of_the_series(runs):
     assert row.signals == {"loss": 5.0}
 
 
+@pytest.mark.parametrize(("rung", "recipes"), [('rung = "first"', 1), ("", 2)])
+def test_seeds_of_a_second_stage_are_of_one_recipe(tmp_path, rung, recipes):
+    """Each starts from another run, of the same seed of a rung; without one the runs tell recipes apart."""
+    for seed in range(2):
+        folder = run(tmp_path / f"seed-{seed}", 0.5, {"loss": 1.0}, seed=seed)
+        with (folder / "recipe.toml").open("a", encoding="utf-8") as file:
+            file.write(f'[init]\nrun = "first/seed-{seed}"\n{rung}\n')
+    assert len({row.recipe for row in gather([tmp_path]).rows}) == recipes
+
+
 def test_nothing_to_gather(runs, tmp_path):
     with pytest.raises(ImcswavError, match="There is no folder"):
         gather([tmp_path / "nowhere"])
