@@ -65,7 +65,7 @@ def test_recipe_trains_two_steps(name, tmp_path):
     if getattr(recipe.learner.backbone, "pretrained", False):
         small["backbone.pretrained"] = False  # nothing is downloaded in a test
     if recipe.init:
-        rung = f"{name.rpartition('/')[0]}/{recipe.init.rung}"
+        rung = "/".join([*name.split("/")[:-1], recipe.init.rung])
         small["init.run"] = str(imcswav.run(rung, small, out=tmp_path / "first", data=data).path)
     result = imcswav.run(name, small, out=tmp_path / "run", data=data, warn=lambda problem: None)
     assert result.summary["steps"] == min(2, recipe.trainer.epochs)
