@@ -27,7 +27,7 @@ class ViewNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, eps: float) -> tuple[Tensor, ...]:
         """As `torch.nn.functional.batch_norm` in training, for each view.
 
-        Both sums in one pass over the distances from a channel's first number, whose squares lose no digits to a large
+        Both sums in one pass over the distances from a channel's first number, whose squares lose few digits to a large
         mean; `torch.var_mean` corrects its mean with each number, which takes a GPU longer.
         """
         wide = _wide(x, views)
