@@ -60,6 +60,12 @@ class Step:
         """The (V', B, ·) output of a head; raises KeyError naming the outputs that exist."""
         return self.output(name).tensor
 
+    def fill(self, branch: str, rows: dict[str, Tensor], views: int) -> None:
+        """Take the rows (B · V, ·), image-major, of every head of a branch as its outputs (V, B, ·)."""
+        for name, rows_MD in rows.items():
+            tensor_VBD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
+            self.outputs[f"{branch}.{name}"] = Output(tensor_VBD, tuple(range(views)))
+
     def head(self, name: str) -> tuple[nn.Module, Output]:
         """A head and the output that it reads; raises KeyError naming the heads that exist."""
         full = full_name(name)

@@ -28,7 +28,7 @@ from imcswav.part import Part
 from imcswav.phases import phase_of
 from imcswav.plugins import hookimpl
 from imcswav.recompute import in_pieces, recompute_blocks
-from imcswav.step import ONLINE, TEACHER, Output, Progress, Step, split
+from imcswav.step import ONLINE, TEACHER, Progress, Step, split
 from imcswav.views import Views
 
 EPOCH_BATCH = 500
@@ -173,7 +173,7 @@ class MultiView(Learner, name="multiview"):
     def _run(self, step: Step, branch: str, crops: list[Tensor]) -> None:
         """Give the step a branch's heads and their outputs for these crops."""
         rows = self._compiled.get(branch, self._outputs_of)(crops, branch)
-        _fill(step, branch, rows, sum(len(group) for group in crops))
+        step.fill(branch, rows, sum(len(group) for group in crops))
         step.heads.update({f"{branch}.{name}": head for name, head in self._network(branch)[1].items()})
 
     def _outputs_of(self, crops: list[Tensor], branch: str) -> dict[str, Tensor]:
@@ -243,7 +243,7 @@ class MultiView(Learner, name="multiview"):
             rows = {name: kept.flatten(0, 1) for name, kept in held.items()}
             run_heads(self.heads, rows, self.bank.plan.run)
         late = Step(global_views=step.global_views, progress=step.progress)
-        _fill(late, ONLINE, rows, views)
+        late.fill(ONLINE, rows, views)
         found = self.add_losses(late, banked=True)
         return {**scalars, **found, "loss": scalars["loss"] + found["loss"]}
 
@@ -274,8 +274,9 @@ class MultiView(Learner, name="multiview"):
             elif branch == TEACHER or not self.config.activation_checkpointing:
                 parts[f"{branch}.backbone"] = self._network(branch)[0]
         banked = () if self.bank is None else self.bank.plan.losses  # of another number of images each time
-        for number, loss in enumerate(self.losses):
-            if number not in banked and _compilable(loss):
+        losses: Any = self.losses
+        for number, loss in enumerate(losses):
+            if number not in banked and loss.compilable():
                 parts[f"losses.{number}"] = loss
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
 
@@ -384,18 +385,6 @@ class MultiView(Learner, name="multiview"):
                     x_NCHW = self.views.whole(batch.to(device))
                 parts.append(self._rows(x_NCHW, branch, head)[head].float())
         return all_rows(torch.cat(parts), len(images))
-
-
-def _fill(step: Step, branch: str, rows: dict[str, Tensor], views: int) -> None:
-    """Give a step the rows (M · V, ·), image-major, of every head of a branch."""
-    for name, rows_MD in rows.items():
-        tensor_VMD = rows_MD.unflatten(0, (-1, views)).transpose(0, 1)
-        step.outputs[f"{branch}.{name}"] = Output(tensor_VMD, tuple(range(views)))
-
-
-def _compilable(loss: nn.Module) -> bool:
-    assert isinstance(loss, Loss)
-    return loss.compilable()
 
 
 @hookimpl
