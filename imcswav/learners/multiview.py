@@ -28,6 +28,7 @@ from imcswav.part import Part
 from imcswav.phases import phase_of
 from imcswav.plugins import hookimpl
 from imcswav.recompute import in_pieces, recompute_blocks
+from imcswav.side_by_side import SideBySide, can_pass_aside
 from imcswav.step import ONLINE, TEACHER, Progress, Step, split
 from imcswav.views import Views
 
@@ -279,6 +280,24 @@ class MultiView(Learner, name="multiview"):
             if number not in banked and loss.compilable():
                 parts[f"losses.{number}"] = loss
         self._compiled = {name: torch.compile(part, dynamic=False) for name, part in parts.items() if wanted}
+        if wanted and self._whole and self._sizes_side_by_side():
+            self._compiled[ONLINE] = self._compiled_apart()
+
+    def _sizes_side_by_side(self) -> bool:
+        """Whether a GPU has several sizes of crops to work on at once, in one process."""
+        on_gpu = next(self.parameters()).is_cuda and world_size() == 1
+        return on_gpu and len(self.config.views.groups()) > 1 and can_pass_aside(self.backbone)
+
+    def _compiled_apart(self) -> Callable[..., dict[str, Tensor]]:
+        """As ``_outputs_of``, the sizes of crops compiled apart and encoded side by side."""
+        encode: Callable[..., Tensor] = torch.compile(self.encode, dynamic=False)
+        score: Callable[..., dict[str, Tensor]] = torch.compile(self.score, dynamic=False)
+        side_by_side = SideBySide(self.backbone)
+
+        def outputs_of(crops: list[Tensor], branch: str) -> dict[str, Tensor]:
+            return score(torch.cat(side_by_side(lambda group: encode(group, branch), crops), 1), branch)
+
+        return outputs_of
 
     @property
     def _whole(self) -> bool:
