@@ -52,6 +52,7 @@ class SideBySide:
         current = torch.cuda.current_stream(batches[0].device)
         while len(self._streams) < len(batches) - 1:
             self._streams.append(torch.cuda.Stream(batches[0].device))
+            _shared_weights_are_meant()
         start = current.record_event()
         others = []
         for number, (stream, batch) in enumerate(zip(self._streams, batches[1:], strict=False), 1):
@@ -103,6 +104,13 @@ class Aside:
     def _kinds(self) -> list[list[Slot]]:
         """What goes into one launch each: averages and counts, where the network has any."""
         return [self._averages, self._counts] if self._own else []
+
+
+def _shared_weights_are_meant() -> None:
+    """Autograd adds up the gradients of two streams in order, and torch 2.10 and later warn that it has to."""
+    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
+    if quiet is not None:
+        quiet(False)
 
 
 def can_pass_aside(module: nn.Module) -> bool:

@@ -12,7 +12,6 @@ from imcswav.data import Batch
 from imcswav.engine import Engine
 from imcswav.errors import ImcswavError
 from imcswav.losses import Loss
-from imcswav.optimizers.adam import Adam
 from imcswav.optimizers.sgd import SGD
 from imcswav.recipe import TrainerSettings
 from imcswav.recipe.files import load_recipe
@@ -258,10 +257,13 @@ def test_memory_format_follows_the_batch_norm(tiny, batch_norm, compiled, checkp
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision):
+def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
     def run(**trainer):
         model = learner(heads=frozen_heads()).to("cuda").train()
-        optimizer = Adam.create(lr=0.01).make(model.trainable())
+        # plain gradient descent: Adam makes large steps of the least differences between two ways to compute
+        optimizer = SGD.create(lr=0.05).make(model.trainable())
         one = Engine(
             learner=model, optimizer=optimizer, schedule=Cosine.create(), device=torch.device("cuda"), seed=5,
             settings=TrainerSettings(precision=precision, **trainer),
@@ -271,9 +273,9 @@ def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision):
             for n in range(20)
         ]
         assert one.notes == []
-        return torch.tensor(losses)
+        return torch.tensor(losses), {name: value.float() for name, value in model.state_dict().items()}
 
     eager = run(compile=False, cuda_graph=False)
-    tolerance = 1e-3 if precision == "fp32" else 0.05
+    tolerance = 1e-4 if precision == "fp32" else 0.05
     for trainer in ({"compile": False}, {"compile": True, "cuda_graph": False}, {"compile": True}):
         torch.testing.assert_close(run(**trainer), eager, rtol=tolerance, atol=tolerance)

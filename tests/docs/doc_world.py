@@ -44,6 +44,8 @@ class World:
         for number in range(120):
             (place := self.folder / "digits" / str(int(digits.labels[number]))).mkdir(parents=True, exist_ok=True)
             Image.fromarray(digits.images[number, 0].numpy()).save(place / f"{number}.png")
+        colours = rng.integers(0, 256, (264, 16, 16, 3), dtype=np.uint8)
+        np.savez(self.folder / "arrays.npz", x_train=colours[:256], x_test=colours[256:])
         run = self.folder / "finished"
         with cut_short(self):
             imcswav.run(recipe, out=run, warn=lambda problem: None)
@@ -52,7 +54,7 @@ class World:
             "PHOTOS": str(self.folder / "photos"), "NEW_IMAGES": str(self.folder / "photos"),
             "IMAGES": str(self.folder / "photos"), "DIR": str(self.folder / "data"), "RUN": str(run), "S": "0",
             "RECIPE": "digits", "FILE": "file.txt", "F": "file.json", "KIND": "loss", "NAME": "my_part",
-            "FIRST": str(self.folder / "digits_run"),
+            "FIRST": str(self.folder / "digits_run"), "ARRAYS": str(self.folder / "arrays.npz"),
         }  # fmt: skip
 
     def word(self, word):
