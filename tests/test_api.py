@@ -124,7 +124,7 @@ def test_compiling_keeps_the_names_of_weights(quick, tmp_path, monkeypatch):
 
     monkeypatch.setattr("torch.compile", compile_part)
     result = imcswav.run(quick, {"trainer.compile": True}, out=tmp_path / "run")
-    assert compiled == ["MultiCrop", "_outputs_of", "SwAV", "IMC"]
+    assert compiled == ["MultiCrop", "outputs_of", "SwAV", "IMC"]
     assert not any("_orig_mod" in name for name in result.load().learner.state_dict())
 
 

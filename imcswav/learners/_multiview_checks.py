@@ -15,10 +15,10 @@ from imcswav.plugins import did_you_mean
 from imcswav.step import ONLINE, TEACHER, split
 
 if TYPE_CHECKING:
-    from imcswav.learners.multiview import MultiView
+    from imcswav.learners._multiview_config import MultiViewConfig
 
 
-def check_multiview(config: MultiView.Config, facts: RecipeFacts) -> list[Problem]:
+def check_multiview(config: MultiViewConfig, facts: RecipeFacts) -> list[Problem]:
     """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
     problems = check_names(config) + check_teacher(config) + check_copies(config)
     if not facts.clusterer:
@@ -41,7 +41,7 @@ def _within(table: str, problems: list[Problem]) -> list[Problem]:
     return [dataclasses.replace(problem, path=f"{table}.{problem.path}") for problem in problems]
 
 
-def check_names(config: MultiView.Config) -> list[Problem]:
+def check_names(config: MultiViewConfig) -> list[Problem]:
     """Every head that a head or a loss names has to exist, and heads can't read each other in a circle."""
     known = ["features", *config.heads]
     taught = [f"{TEACHER}.{name}" for name in known] if config.teacher is not None else []
@@ -67,7 +67,7 @@ def _unknown(path: str, value: str, others: list[str], untaught: bool) -> Proble
     return Problem(path, f"there is no head '{value}'.", did_you_mean(value, others), value)
 
 
-def check_teacher(config: MultiView.Config) -> list[Problem]:
+def check_teacher(config: MultiViewConfig) -> list[Problem]:
     """A teacher that assigns has to be there, it has to be read, and a bank can't keep what it gives."""
     branch, _ = split(config.assignment)
     if branch not in (ONLINE, TEACHER) or (branch == TEACHER and config.teacher is None):
@@ -84,18 +84,18 @@ def check_teacher(config: MultiView.Config) -> list[Problem]:
     return []
 
 
-def _head_names(config: MultiView.Config) -> Iterator[tuple[str, str]]:
+def _head_names(config: MultiViewConfig) -> Iterator[tuple[str, str]]:
     for place, part in _readers(config).items():
         for setting, name in named_heads(part).items():
             yield f"{place}.{setting}", name
 
 
-def _readers(config: MultiView.Config) -> dict[str, Component.Config]:
+def _readers(config: MultiViewConfig) -> dict[str, Component.Config]:
     parts: dict[str, Component.Config] = {f"heads.{name}": head for name, head in config.heads.items()}
     return parts | {f"losses.{number}": loss for number, loss in enumerate(config.losses)}
 
 
-def check_copies(config: MultiView.Config) -> list[Problem]:
+def check_copies(config: MultiViewConfig) -> list[Problem]:
     """What reads a head of several copies has to take them, and where it reads two heads, as many of both."""
     counts = {name: head.copy_count() for name, head in config.heads.items()}
     problems = []
@@ -116,7 +116,7 @@ def check_copies(config: MultiView.Config) -> list[Problem]:
     return problems
 
 
-def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> list[Problem]:
+def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None]) -> list[Problem]:
     """The bank's subset and losses have to exist, an epoch has to fill it, and its losses have to be fit for it."""
     if config.bank is None:
         return []
@@ -143,7 +143,7 @@ def check_bank(config: MultiView.Config, subsets: Mapping[str, int | None]) -> l
     return problems
 
 
-def check_assignment(config: MultiView.Config) -> list[Problem]:
+def check_assignment(config: MultiViewConfig) -> list[Problem]:
     """Without a clusterer, a head has to assign."""
     branch, head = split(config.assignment)
     if head in config.heads:

@@ -169,7 +169,7 @@ def test_the_teacher_is_compiled_too(monkeypatch):
     net._compiled["views"] = lambda *given: [group.double() for group in views(*given)]
     assert [value.item() for value in one.step(batch(), Progress(0, 0, 2, 2)).values()] == plain
     assert one.notes == []
-    assert [(part == net._outputs_of, grad) for part, grad in calls[1:3]] == [(True, True), (True, False)]
+    assert [(part == net.outputs_of, grad) for part, grad in calls[1:3]] == [(True, True), (True, False)]
     saving = taught(activation_checkpointing=True)
     saving.compile_parts()
     assert list(saving._compiled)[:2] == ["views", "teacher.backbone"]
@@ -177,7 +177,7 @@ def test_the_teacher_is_compiled_too(monkeypatch):
 
 @pytest.mark.parametrize("name", ["teacher.classifier", "classifier", "teacher.features"])
 def test_an_epoch_s_outputs_are_those_of_whole_images_in_evaluation(monkeypatch, name):
-    monkeypatch.setattr("imcswav.learners.multiview.EPOCH_BATCH", 3)
+    monkeypatch.setattr("imcswav.learners._whole_images.EPOCH_BATCH", 3)
     net = learner(**TAUGHT).train()
     for number in range(3):
         net(batch(), Progress(number, 0, 10, 5), number)  # running statistics come to differ
