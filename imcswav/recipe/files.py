@@ -54,8 +54,11 @@ class _Origin:
 
     def rename(self, path: Keys) -> Keys:
         """The path as written: below [learner] only where the user put it there."""
-        kept = any(path[1] in _learner(layer.tables) for layer in self.layers) if len(path) > 1 else True
-        return path if kept or not path else shown(path)
+        if len(path) < 2:
+            return path
+        in_file = any(path[1] in _learner(layer.tables) for layer in self.layers)
+        asked = any(change.in_learner and change.path[:2] == path[:2] for change in self.changes)
+        return path if in_file or asked else shown(path)
 
     def doubled(self) -> list[Problem]:
         """Settings of the learner that stand in [learner] and at the top level of one file."""

@@ -20,11 +20,15 @@ _REMOVED = object()
 
 @dataclass(frozen=True)
 class Override:
-    """``path`` gets ``value``; ``text`` is what the user typed, for a setting that turns out to be text."""
+    """``path`` gets ``value``; ``text`` is what the user typed, for a setting that turns out to be text.
+
+    ``in_learner``: whether a path below "learner" was written so, for its tables may stand at the top level.
+    """
 
     path: Path
     value: Any
     text: str | None = None
+    in_learner: bool = False
 
     @property
     def depth(self) -> int:
@@ -87,11 +91,13 @@ def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[
             if not (key and equals):
                 problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where="--set"))
                 continue
-        parsed.append(Override(_path(key), value, text))
+        keys = _keys(key)
+        path = keys if keys[0] in Recipe.model_fields else ("learner", *keys)
+        parsed.append(Override(path, value, text, in_learner=keys is path and keys[0] == "learner"))
     return sorted(parsed, key=lambda override: override.depth), problems
 
 
-def _path(key: str) -> Path:
+def _keys(key: str) -> Path:
     try:
         table: Any = tomllib.loads(f"{key} = 0")
     except (ValueError, RecursionError):
@@ -101,7 +107,7 @@ def _path(key: str) -> Path:
         while isinstance(table, dict):
             ((first, table),) = table.items()
             keys = (*keys, first)
-    return keys if keys[0] in Recipe.model_fields else ("learner", *keys)
+    return keys
 
 
 def _value(text: str) -> Any:

@@ -103,6 +103,9 @@ def test_the_later_of_two_equal_paths_wins(folder):
             "optimzer.lr=1",
             "--set: optimzer: is no setting of the recipe or of the learner 'multiview'. Did you mean",
         ),
+        # as it was written, the learner's settings below [learner] or not
+        ("learner.margin=x", "--set: learner.margin: "),
+        ("margin=x", "--set: margin: "),
         ("seed", "--set: 'seed': is no setting. Write path=value."),
         ("=3", "Write path=value."),
         (".".join("a" * 99) + "=1", "is followed by more than 40 keys."),
