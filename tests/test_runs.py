@@ -1,16 +1,18 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from tiny import blobs, short_run
 
 import imcswav
-from imcswav import runs
+from imcswav import environment as environments
+from imcswav.environment import PACKAGES, continued_environment, environment
 from imcswav.errors import PluginError, RunError
 from imcswav.metrics import Metric
 from imcswav.recipe.files import load_recipe
-from imcswav.runs import RunFolder, continued_environment, environment, figures
+from imcswav.runs import RunFolder, figures
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_without_out_the_folder_is_named_after_recipe_and_time(recipe, tmp_path,
     monkeypatch.chdir(tmp_path)
     paths = [RunFolder.create(recipe).path for _ in range(3)]
     assert len(set(paths)) == 3
-    assert all(path.parent == runs.Path("runs/tiny") for path in paths)
+    assert all(path.parent == Path("runs/tiny") for path in paths)
 
 
 def test_nothing_is_overwritten(recipe, tmp_path):
@@ -51,7 +53,7 @@ def test_the_environment_says_what_a_figure_needs(recipe, tmp_path):
     found = json.loads((run.path / "environment.json").read_text())
     assert found["imcswav"] == imcswav.__version__
     assert found["seed"] == recipe.seed
-    assert set(found["packages"]) == set(runs.PACKAGES)
+    assert set(found["packages"]) == set(PACKAGES)
     assert all(found["packages"].values())
     for key in ("python", "platform", "processor", "cores", "torch_threads", "command", "started"):
         assert found[key], key
@@ -62,8 +64,8 @@ def test_a_package_without_metadata_and_no_git_are_no_obstacle(monkeypatch):
     def missing(*arguments, **keywords):
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(runs, "PACKAGES", ("torch", "no-such-package"))
-    monkeypatch.setattr(runs.subprocess, "run", missing)
+    monkeypatch.setattr(environments, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(environments.subprocess, "run", missing)
     found = environment(0)
     assert found["packages"]["no-such-package"] is None
     assert found["packages"]["torch"]
@@ -85,7 +87,7 @@ def test_only_a_repository_that_tracks_the_package_counts(tmp_path, monkeypatch)
     git(tmp_path, "init")
     git(tmp_path, "add", "thesis.txt")
     git(tmp_path, "commit", "-m", "Thesis")
-    monkeypatch.setattr(runs, "SOURCE", package)
+    monkeypatch.setattr(environments, "SOURCE", package)
     found = environment(0)
     assert (found["git_commit"], found["git_dirty"]) == (None, None)
     git(tmp_path, "add", ".")
@@ -99,7 +101,7 @@ def test_only_a_repository_that_tracks_the_package_counts(tmp_path, monkeypatch)
 
 
 def place(recipe, name, checkpoint=True, finished=False):
-    run = RunFolder.create(recipe, runs.Path("runs") / recipe.name / name)
+    run = RunFolder.create(recipe, Path("runs") / recipe.name / name)
     if checkpoint:
         run.checkpoints.mkdir()
         (run.checkpoints / "step-000000001.pt").touch()
@@ -184,7 +186,7 @@ def test_a_resumed_run_says_under_what_it_went_on(tiny, tmp_path, monkeypatch):
 
     first = go_on()
     assert "resumed" not in first  # nothing but the time is another
-    monkeypatch.setattr(runs, "_source", lambda: {"git_commit": "another", "git_dirty": False})
+    monkeypatch.setattr(environments, "_source", lambda: {"git_commit": "another", "git_dirty": False})
     found = go_on()
     (entry,) = found.pop("resumed")
     assert found == first

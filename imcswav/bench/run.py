@@ -29,11 +29,11 @@ from imcswav.check import check_data, check_recipe, raise_errors
 from imcswav.console import out
 from imcswav.data import Data
 from imcswav.devices import pick_device
+from imcswav.environment import environment
 from imcswav.errors import ImcswavError
 from imcswav.files import write_atomically
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
-from imcswav.runs import environment
 
 GOALS_OF = "imc-swav-cifar10"
 """The recipe that the goals were set for; others are measured without."""

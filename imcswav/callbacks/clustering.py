@@ -35,7 +35,7 @@ class Clustering(Callback, name="clustering"):
         """Look through the files, which distort clusters if they are duplicates or show nothing."""
         if not (self.config.inspect and trainer.data.folder and trainer.data.channels in (1, 3)):
             return
-        from imcswav.imaging.read import find_images
+        from imcswav.imaging.find import find_images
         from imcswav.quality import inspect_once
         from imcswav.quality.report import findings, write_findings
 

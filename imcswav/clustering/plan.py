@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imcswav.errors import DataError, ImcswavError, RunError
-from imcswav.imaging.read import decode, find_images, shorter_side
+from imcswav.imaging.find import find_images
+from imcswav.imaging.read import decode, shorter_side
 from imcswav.part import dump_part
 from imcswav.runs import RunFolder
 from imcswav.start import finished

@@ -21,9 +21,10 @@ from torch import Tensor
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.data._survey import Sample, cache_room, memory, spread
 from imcswav.errors import DataError, Problem
+from imcswav.imaging.find import printable
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import must_stream
-from imcswav.imaging.read import decode_many, printable, shorter_side
+from imcswav.imaging.read import decode_many, shorter_side
 from imcswav.imaging.stream import Streamed, place_of
 
 SIZE_SAMPLE, SIZE_LIMIT = 100, 64

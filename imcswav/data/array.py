@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 
 from imcswav.data import Data, DataFacts, Split
 from imcswav.errors import DataError
+from imcswav.imaging.find import printable
 from imcswav.imaging.pixels import Resize
-from imcswav.imaging.read import decode_many, printable, to_images
+from imcswav.imaging.read import decode_many, to_images
 from imcswav.plugins import hookimpl
 
 FILE_SIZE = 64

@@ -12,7 +12,7 @@ from typing import Literal
 
 from imcswav.data._files import Files, FilesConfig, Listing
 from imcswav.errors import DataError, Problem
-from imcswav.imaging.read import find_files, printable
+from imcswav.imaging.find import find_files, printable
 from imcswav.plugins import hookimpl
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from imcswav.data._files import Files, FilesConfig, Listing
 from imcswav.data._wordnet import names_of, read_lines
 from imcswav.errors import DataError
-from imcswav.imaging.read import find_images
+from imcswav.imaging.find import find_images
 from imcswav.plugins import hookimpl
 
 IMAGENET_10 = {

@@ -17,63 +17,22 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from imcswav.errors import DataError
-from imcswav.imaging.pixels import Array, Resize, eight_bits, fit, stack, to_channels
-
-PIXEL_LIMIT = 100_000_000
-LIMITS = {"AVIF": 50_000_000, "JPEG2000": 30_000_000, "WEBP": 50_000_000}
-SLOW_DECODERS, SLOW_LIMIT = {"BLP1", "BLP2", "dds_rgb", "qoi"}, 4_000_000
-"""Decoders that Pillow has in Python: a second or more a million pixels, however small the file is."""
-BAND = 1_000_000
-"""Pixels that are converted at a time."""
-# formats Pillow names but can't decode by itself; EPS would start Ghostscript on a stranger's file, IPTC may wrap one
-NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
-
-
-def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
-    """Image files under ``root``, as ``find_files`` gives them."""
-    return find_files(root, channels)[0]
-
-
-def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Path], list[Path]]:
-    """Image files under ``root`` by extension, and all others; sorted by path, without hidden files and folders.
-
-    Links are followed; a folder is read once, however many links lead to it. Raises DataError when ``root``
-    or a folder below it can't be listed.
-    """
-    wanted = _formats().keys() if channels in (1, 3) else {".npy"}
-    found: dict[bool, list[Path]] = {True: [], False: []}
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith("."):
-                found[os.path.splitext(name)[1].lower() in wanted].append(Path(folder, name))
-    return sorted(found[True], key=Path.as_posix), sorted(found[False], key=Path.as_posix)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """The path as text any file can hold: bytes of its name that are no UTF-8 are written as ``\\xff``."""
-    return os.fsencode(Path(path).as_posix()).decode("utf-8", "backslashreplace")
+from imcswav.imaging.find import printable
+from imcswav.imaging.opening import PIXEL_LIMIT, check_file, check_limit, header, open_image, pixels_of, ready_to_decode
+from imcswav.imaging.pixels import Array, Resize, fit, stack, to_channels
 
 
 def decode(source: Any, *, size: int | None, channels: int | None = 3, resize: Resize = "crop") -> Tensor:
@@ -154,15 +113,6 @@ def why_not(error: Exception) -> str:
             return f"decoding fails ({type(error).__name__}{': ' if text else ''}{text})"
 
 
-def check_file(path: Path) -> None:
-    """Raise DataError for what must not even be opened, such as a pipe, and for an empty file; half a sentence."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError("it is no regular file")
-    if not status.st_size:
-        raise DataError("the file is empty")
-
-
 def thumbnail(path: Path, file: BinaryIO, size: int) -> tuple[Tensor, tuple[int, int]]:
     """A file stretched to uint8 (3, size, size), and width and height of the whole picture as it is to be seen.
 
@@ -173,11 +123,11 @@ def thumbnail(path: Path, file: BinaryIO, size: int) -> tuple[Tensor, tuple[int,
         pixels_CHW = _read(path, size, 3)
         full = pixels_CHW.shape[2], pixels_CHW.shape[1]
     else:
-        image = _header(file, path.suffix.lower())
+        image = header(file, path.suffix.lower())
         full = image.size
-        reduced = _reduced(image, size)
+        reduced = ready_to_decode(image, size)
         stored = reduced.size
-        pixels_CHW = _from_pil(reduced, 3)
+        pixels_CHW = pixels_of(reduced, 3)
         if tuple(pixels_CHW.shape[:0:-1]) != stored:  # the camera was held upright
             full = full[::-1]
     return fit(to_channels(pixels_CHW[None], 3), size, "stretch")[0], full
@@ -219,7 +169,7 @@ def shorter_side(source: Path | bytes) -> int | None:
             check_file(source)
         with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return min(_open(file, suffix, None).size)
+            return min(open_image(file, suffix, None).size)
     except Exception:  # as in decode; the file is named later, when it is to be decoded
         return None
 
@@ -235,9 +185,9 @@ def _decode(source: Any, size: int | None, channels: int | None, resize: Resize)
     if isinstance(source, str | os.PathLike):
         image_CHW = _read(Path(source), size, channels)
     elif isinstance(source, bytes):
-        image_CHW = _from_pil(_open(BytesIO(source), "", size), channels or 3)
+        image_CHW = pixels_of(open_image(BytesIO(source), "", size), channels or 3)
     elif isinstance(source, Image.Image):
-        image_CHW = _from_pil(source, channels or 3)
+        image_CHW = pixels_of(source, channels or 3)
     elif isinstance(source, np.ndarray | Tensor):
         image_CHW = _from_array(source, channels)
     else:
@@ -250,47 +200,10 @@ def _read(path: Path, size: int | None, channels: int | None) -> Tensor:
     check_file(path)
     if path.suffix.lower() == ".npy":
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is read before the check
-        _check_limit(values.size, "values", PIXEL_LIMIT)
+        check_limit(values.size, "values", PIXEL_LIMIT)
         return _from_array(np.asarray(values), channels)
     with open(path, "rb") as file:
-        return _from_pil(_open(file, path.suffix.lower(), size), channels or 3)
-
-
-def _open(file: BinaryIO, suffix: str, size: int | None) -> Image.Image:
-    """Open without decoding; a JPEG will be decoded no larger than needed for twice ``size``."""
-    return _reduced(_header(file, suffix), size)
-
-
-def _header(file: BinaryIO, suffix: str) -> Image.Image:
-    """What a file says of itself, in full size and with no limit but Pillow's."""
-    jpeg = file.read(3) == b"\xff\xd8\xff"
-    file.seek(0)
-    if jpeg:  # not by Image.open, which refuses a huge one before it can be reduced
-        return JpegImagePlugin.JpegImageFile(file)
-    known = _formats()
-    first = known.get(suffix)
-    order = ([first] if first else []) + sorted(set(known.values()) - {first})
-    return Image.open(file, formats=order)
-
-
-def _reduced(image: Image.Image, size: int | None) -> Image.Image:
-    """Ready to be decoded, a JPEG by its decoder's own reduction; raises DataError over the limit."""
-    full = image.width * image.height
-    if size and isinstance(image, JpegImagePlugin.JpegImageFile):
-        image.draft(None, (2 * size, 2 * size))
-    _check_limit(full if "progressive" in image.info else image.width * image.height, "pixels", _limit(image))
-    return image
-
-
-def _limit(image: Image.Image) -> int:
-    """Most pixels of an image that isn't decoded yet."""
-    slow = any(tile[0] in SLOW_DECODERS for tile in getattr(image, "tile", ()))
-    return min(PIXEL_LIMIT, SLOW_LIMIT if slow else LIMITS.get(image.format or "", PIXEL_LIMIT))
-
-
-def _check_limit(count: int, what: str, limit: int) -> None:
-    if count > limit:
-        raise DataError(f"its {count:,} {what} are over the limit of {limit:,}")
+        return pixels_of(open_image(file, path.suffix.lower(), size), channels or 3)
 
 
 def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
@@ -298,59 +211,3 @@ def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
     if values.ndim not in (2, 3):
         raise DataError(f"the shape {tuple(values.shape)} is none of (H, W), (H, W, C) and (C, H, W)")
     return stack(values[None], channels)[0]
-
-
-def _from_pil(image: Image.Image, channels: int) -> Tensor:
-    """Pixels (C, H, W) with C = 1 or 3."""
-    if channels not in (1, 3):
-        raise DataError(f"it has 1 or 3 channels and {channels} are wanted; store those as .npy files (H, W, C)")
-    told = image.size
-    image.load()
-    if image.size != told:  # an icon's picture
-        _check_limit(image.width * image.height, "pixels", PIXEL_LIMIT)
-    image = _upright(image)
-    pixels_HWC = np.empty((image.height, image.width, channels), np.uint8)
-    rows = max(1, BAND // max(1, image.width))
-    for top in range(0, image.height, rows):  # copies of a whole large picture would need several times its memory
-        bottom = min(top + rows, image.height)
-        pixels_HWC[top:bottom] = _band(image.crop((0, top, image.width, bottom)), channels)
-    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """As the camera was held."""
-    try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
-    except Exception:  # malformed EXIF: the picture is good, only its orientation is unknown
-        return image
-
-
-def _band(image: Image.Image, channels: int) -> Array:
-    """Pixels (H, W, C) of a decoded image, uint8."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if values.dtype.kind == "i":  # Pillow's "I" has 32 bits and holds 16
-            if values.min() < 0 or values.max() > 65535:
-                raise DataError(f"its values {values.min()} … {values.max()} are outside 0 … 65535")
-            values = values.astype(np.uint16)
-        image = Image.fromarray(eight_bits(values[None])[0])
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels.reshape(image.height, image.width, channels)
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(
-        f"The folder {error.filename} can't be listed ({error.strerror}); make it readable or leave it out."
-    )
-
-
-@cache
-def _formats() -> dict[str, str]:
-    """Format by extension, of every format Pillow decodes by itself."""
-    Image.init()
-    extensions = Image.registered_extensions()
-    return {ext: name for ext, name in extensions.items() if name in Image.OPEN and name not in NOT_DECODED}

@@ -25,9 +25,10 @@ from torch import Tensor
 
 from imcswav.errors import DataError
 from imcswav.imaging.decoded_cache import FORMAT, Array, DecodedCache, digest
+from imcswav.imaging.find import printable
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.prefetch import THREAD_NAME, Fetched
-from imcswav.imaging.read import empty_images, printable, try_decode
+from imcswav.imaging.read import empty_images, try_decode
 from imcswav.seeding import mix
 
 ATTEMPTS = 100

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imcswav.imaging.read import printable
+from imcswav.imaging.find import printable
 from imcswav.progress import Advance, stage
 from imcswav.quality.duplicates import leaders
 from imcswav.quality.look import Look, look

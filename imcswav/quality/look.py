@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 from torch.nn import functional
 
+from imcswav.imaging.opening import check_file
 from imcswav.imaging.pixels import Array
-from imcswav.imaging.read import check_file, thumbnail, why_not
+from imcswav.imaging.read import thumbnail, why_not
 
 SIDE = 64
 """Pixels of the side at which an image is judged."""

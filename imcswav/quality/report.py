@@ -9,7 +9,7 @@ from rich.table import Table
 
 from imcswav.errors import DataError
 from imcswav.files import write_csv
-from imcswav.imaging.read import find_images
+from imcswav.imaging.find import find_images
 from imcswav.quality.inspection import Inspection, inspect_files
 
 HEADER = ("image", "finding", "detail", "near_duplicate_of")

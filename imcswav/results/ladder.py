@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imcswav.environment import continued_environment
 from imcswav.errors import Problem, RunError
 from imcswav.files import write_csv
 from imcswav.recipe import Recipe
@@ -24,7 +25,7 @@ from imcswav.results.ladder_table import record, sheet
 from imcswav.results.rungs import LadderResult, Rung, changes_between, gain_over
 from imcswav.results.seeds import forget, numbers, once, run_seeds, surroundings
 from imcswav.results.series import difference, finished_runs, is_series, of_recipe
-from imcswav.runs import RunFolder, continued_environment, new_folder, refuse_filled
+from imcswav.runs import RunFolder, new_folder, refuse_filled
 
 FILE = "ladder.json"
 

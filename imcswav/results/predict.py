@@ -11,7 +11,8 @@ from torch import Tensor
 
 from imcswav.errors import DataError, RunError
 from imcswav.files import write_csv
-from imcswav.imaging.read import decode_many, find_images, printable
+from imcswav.imaging.find import find_images, printable
+from imcswav.imaging.read import decode_many
 from imcswav.model import Model
 
 

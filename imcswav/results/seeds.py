@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from imcswav.api import RunResult, complete, prepare, resume, with_data
+from imcswav.environment import continued_environment, environment
 from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import Overrides, load_recipe
@@ -26,8 +27,6 @@ from imcswav.results.kept import check_signal, choose, seed_agreement
 from imcswav.results.series import DEVIATION, FILE, SeedsResult, difference, finished, finished_runs, of_recipe, read
 from imcswav.runs import (
     RunFolder,
-    continued_environment,
-    environment,
     figures,
     is_free,
     new_folder,

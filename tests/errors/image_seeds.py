@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from imcswav.imaging.read import _formats, _header
+from imcswav.imaging.opening import formats, header
 
 WIDTH, HEIGHT = 43, 37
 MODES = {
@@ -49,7 +49,7 @@ def seeds():
 def first_extensions():
     """One extension of every format."""
     found = {}
-    for extension, name in _formats().items():
+    for extension, name in formats().items():
         found.setdefault(name, extension)
     return {extension: name for name, extension in found.items()}
 
@@ -187,7 +187,7 @@ def _coded(code, number):
 def _says(content, extension):
     """Pixels by the header."""
     try:
-        image = _header(io.BytesIO(content), extension)
+        image = header(io.BytesIO(content), extension)
         return image.width * image.height
     except Image.DecompressionBombError:
         return 2**31

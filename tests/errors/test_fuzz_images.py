@@ -13,7 +13,8 @@ from PIL import Image, ImageFile
 from watch import Watch
 
 from imcswav.errors import DataError
-from imcswav.imaging.read import _header, _reduced, decode_many, shorter_side, try_decode
+from imcswav.imaging.opening import header, ready_to_decode
+from imcswav.imaging.read import decode_many, shorter_side, try_decode
 from imcswav.quality.look import Look, look
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -116,13 +117,13 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
 def test_formats_have_limits_of_their_own(extension, millions):
     content = dict(seeds())[extension]
     for over in (0, 1):
-        image = _header(io.BytesIO(content), extension)
+        image = header(io.BytesIO(content), extension)
         image._size = (1000, 1000 * millions + over)
         if not over:
-            assert _reduced(image, 8) is image
+            assert ready_to_decode(image, 8) is image
             continue
         with pytest.raises(DataError, match=f"over the limit of {millions},000,000"):
-            _reduced(image, 8)
+            ready_to_decode(image, 8)
 
 
 @pytest.mark.slow

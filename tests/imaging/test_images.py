@@ -11,9 +11,11 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from imcswav.errors import DataError
-from imcswav.imaging import read as images
+from imcswav.imaging import opening, read
+from imcswav.imaging.find import find_files, find_images
+from imcswav.imaging.opening import formats
 from imcswav.imaging.pixels import fit
-from imcswav.imaging.read import decode, decode_many, find_files, find_images, shorter_side, to_images
+from imcswav.imaging.read import decode, decode_many, shorter_side, to_images
 
 
 def noise(height: int, width: int, *channels: int) -> np.ndarray:
@@ -106,7 +108,7 @@ def test_bands_give_what_the_whole_gives(mode: str, channels: int, monkeypatch: 
         image.info["transparency"] = 3
     whole = decode(image, size=None, channels=channels)
     for pixels in (1, 17, 100, 17 * 23):
-        monkeypatch.setattr(images, "BAND", pixels)
+        monkeypatch.setattr(opening, "BAND", pixels)
         assert torch.equal(decode(image, size=None, channels=channels), whole)
 
 
@@ -115,11 +117,11 @@ def test_what_may_wrap_any_format_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "x.iim").write_bytes(b"\x1c\x03\x3c\0\x02\1\0\x1c\x03\x14\0\2\0\x08\x1c\x03\x1e\0\2\0\x08")
     assert find_images(tmp_path) == []
     assert "IPTC" in Image.OPEN
-    assert not {"IPTC", "EPS"} & set(images._formats().values())
+    assert not {"IPTC", "EPS"} & set(formats().values())
 
 
 def test_a_huge_jpeg_is_reduced_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "PIXEL_LIMIT", 64 * 64)
+    monkeypatch.setattr(opening, "PIXEL_LIMIT", 64 * 64)
     Image.new("RGB", (400, 300), (250, 120, 10)).save(tmp_path / "x.jpg")
     Image.new("RGB", (400, 300)).save(tmp_path / "progressive.jpg", progressive=True)
     Image.new("RGB", (400, 300)).save(tmp_path / "x.png")
@@ -173,12 +175,12 @@ def test_a_file_without_permission_is_listed(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     Image.new("L", (8, 8)).save(tmp_path / "x.png")
-    monkeypatch.setattr(images, "open", refuse, raising=False)  # root may read anything
+    monkeypatch.setattr(read, "open", refuse, raising=False)  # root may read anything
     assert decode_many([tmp_path / "x.png"], size=8)[2] == [(str(tmp_path / "x.png"), "reading it is not permitted")]
 
 
 def test_too_many_images_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "physical_memory", lambda: 1e6)
+    monkeypatch.setattr(read, "physical_memory", lambda: 1e6)
     with pytest.raises(DataError, match=r"1000 images of 3×64×64 need 0.0 GB .* use fewer \(limit\) or smaller"):
         decode_many(["x.png"] * 1000, size=64)
 

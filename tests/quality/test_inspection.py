@@ -13,7 +13,7 @@ from pictures import picture
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
-from imcswav.imaging.read import find_images
+from imcswav.imaging.find import find_images
 from imcswav.quality import inspect_files
 from imcswav.quality.look import look
 

@@ -16,7 +16,8 @@ from sklearn.cluster import MiniBatchKMeans
 
 from imcswav.clustering import Clustering
 from imcswav.clustering.thumbnails import COUNT, make_thumbnails
-from imcswav.imaging.read import decode_many, find_images
+from imcswav.imaging.find import find_images
+from imcswav.imaging.read import decode_many
 from imcswav.report import NAME, write_report
 
 FRAMES = """(() => {

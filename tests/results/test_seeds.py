@@ -161,7 +161,7 @@ def test_seeds_added_under_another_version_are_said(recipe, tmp_path, monkeypatc
     out = tmp_path / "seeds"
     run_seeds(recipe, "0", out=out, data=images())
     first = read(out)["environment"]
-    monkeypatch.setattr("imcswav.runs.PACKAGES", ("numpy",))
+    monkeypatch.setattr("imcswav.environment.PACKAGES", ("numpy",))
     run_seeds(recipe, "0", out=out, data=images(), resume=True)
     assert read(out)["environment"] == first  # nothing was trained
     run_seeds(recipe, "0-2", out=out, data=images(), resume=True)
