@@ -184,6 +184,11 @@ def component(kind: str, name: str | None) -> None:
     """Every setting of one component, or of a table of the recipe that no component owns."""
     if kind in TABLES:
         return settings(f"[{kind}]" if kind != "recipe" else "a recipe", TABLES[kind])
+    if name is None and kind not in KINDS:
+        kinds = [cls.kind for cls in registry() if cls.name == kind]
+        if len(kinds) > 1:
+            raise ImcswavError(f"'{kind}' names a {' and a '.join(kinds)}; say which: imcswav show {kinds[0]} {kind}.")
+        kind, name = (kinds[0], kind) if kinds else (kind, None)
     if name is None:
         return components(kind)
     if kind not in KINDS:

@@ -6,24 +6,26 @@ batch norm, and they must do so one after another: each leaves its own aside unt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils import parametrize
 
-from imcswav.batchnorm import PerView
+from imcswav.constants import constant
 
-Slot = tuple[Any, str]
-"""A layer, and the name of a running statistic of it."""
+Pass = Callable[[Tensor], Tensor]
 
 
 class SideBySide:
     """Runs ``function(batch)`` on several batches at once; everywhere but on CUDA one after another.
 
-    ``module`` is the network that the function passes them through, and all that is shared between the passes.
+    ``module`` is the network that the function passes them through, and all that is shared between the passes. Its
+    batch norm may be all that a pass changes, see ``can_pass_aside``.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -31,99 +33,126 @@ class SideBySide:
         self._streams: list[torch.cuda.Stream] = []
         self._aside: list[Aside] = []
 
-    def __call__(self, function: Callable[[Tensor], Tensor], batches_VBCHW: Sequence[Tensor]) -> list[Tensor]:
-        """The function's results; gradients and running statistics are those of one call after another."""
-        while len(self._aside) < len(batches_VBCHW):
+    def __call__(self, function: Pass, batches: Sequence[Tensor]) -> list[Tensor]:
+        """The function's results; gradients and running statistics are those of one call after another.
+
+        Only random numbers that a pass itself draws, such as dropout's, are others.
+        """
+        while len(self._aside) < len(batches):
             self._aside.append(Aside(self._module))
-        if batches_VBCHW[0].is_cuda:
-            results = self._on_streams(function, batches_VBCHW)
+        if batches[0].is_cuda:
+            results = self._on_streams(function, batches)
         else:
-            results = [self._pass(function, batch, number) for number, batch in enumerate(batches_VBCHW)]
-        for aside, batch in zip(self._aside, batches_VBCHW, strict=False):
-            aside.add(views=len(batch))
+            results = [self._pass(function, batch, number) for number, batch in enumerate(batches)]
+        for aside in self._aside[: len(batches)]:
+            aside.add()
         return results
 
-    def _pass(self, function: Callable[[Tensor], Tensor], batch: Tensor, number: int) -> Tensor:
+    def _pass(self, function: Pass, batch: Tensor, number: int) -> Tensor:
         with self._aside[number].within():
             return function(batch)
 
-    def _on_streams(self, function: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> list[Tensor]:
+    def _on_streams(self, function: Pass, batches: Sequence[Tensor]) -> list[Tensor]:
         """The first on the current stream. Autograd runs each backward pass on the stream of its forward pass."""
-        current = torch.cuda.current_stream(batches[0].device)
-        while len(self._streams) < len(batches) - 1:
-            self._streams.append(torch.cuda.Stream(batches[0].device))
-            _shared_weights_are_meant()
+        device = batches[0].device
+        current = torch.cuda.current_stream(device)
+        if len(self._streams) < len(batches) - 1:
+            self._streams = [torch.cuda.Stream(device) for _ in batches[1:]]
+            # for the whole process: that gradients of shared weights come from several streams is meant
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+        sides = list(enumerate(zip(self._streams, batches[1:], strict=False), 1))
         start = current.record_event()
-        others = []
-        for number, (stream, batch) in enumerate(zip(self._streams, batches[1:], strict=False), 1):
-            stream.wait_event(start)
-            batch.record_stream(stream)  # lest its memory be given away while the other stream still reads it
-            with torch.cuda.stream(stream):
-                others.append(self._pass(function, batch, number))
-        results = [self._pass(function, batches[0], 0), *others]
-        for stream, result in zip(self._streams, others, strict=False):
-            current.wait_stream(stream)
-            result.record_stream(current)
-        return results
+        try:
+            with _no_shared_casts(device.type):
+                others = []
+                for number, (stream, batch) in sides:
+                    stream.wait_event(start)
+                    batch.record_stream(stream)  # lest its memory be given away while the other stream still reads it
+                    with torch.cuda.stream(stream):
+                        others.append(self._pass(function, batch, number))
+                first = self._pass(function, batches[0], 0)
+        finally:  # after an error too: what the streams still work on may be freed
+            for _, (stream, _) in sides:
+                current.wait_stream(stream)
+        for other in others:
+            other.record_stream(current)
+        return [first, *others]
 
 
 class Aside:
     """What a pass through a network does to its running statistics, kept apart until it is added to them."""
 
     def __init__(self, module: nn.Module) -> None:
-        layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-        self._averages: list[Slot] = [(layer, name) for layer in layers for name in ("running_mean", "running_var")]
-        self._counts: list[Slot] = [(layer, "num_batches_tracked") for layer in layers]
-        self._own = {slot: torch.zeros_like(getattr(*slot)) for slot in (*self._averages, *self._counts)}
+        layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and _tracks(layer)]
+        self._all = [(layer, {name: torch.zeros_like(getattr(layer, name)) for name in BUFFERS}) for layer in layers]
+        self._pairs = self._all
 
     @contextmanager
     def within(self) -> Iterator[None]:
-        """Within, the layers' running statistics begin at zero and are kept here."""
-        for slots in self._kinds():
-            torch._foreach_zero_([self._own[slot] for slot in slots])
-        kept = {slot: getattr(*slot) for slot in self._own}
+        """Within, the running statistics of layers that train begin at zero and are kept here."""
+        self._pairs = [(layer, own) for layer, own in self._all if layer.training]
+        kept = [(layer, {name: getattr(layer, name) for name in BUFFERS}) for layer, _ in self._pairs]
+        if self._pairs:
+            torch._foreach_zero_([own[name] for _, own in self._pairs for name in AVERAGES])
+            torch._foreach_zero_([own[COUNT] for _, own in self._pairs])
         try:
-            _put(self._own)
+            _put(self._pairs)
             yield
         finally:
             _put(kept)
 
     @torch.no_grad()
-    def add(self, views: int) -> None:
-        """Change the layers' running statistics as the pass of so many views would have, had it come now.
+    def add(self) -> None:
+        """Change the layers' running statistics as the pass would have, had it come now.
 
-        An update is linear in them: running ← (1 − momentum) · running + momentum · found, once for each view, or once
-        for all that are pooled.
+        Each of a pass's updates, of which a layer has counted its own, is linear in them:
+        running ← (1 − momentum) · running + momentum · found.
         """
-        for slots in self._kinds():
-            running = [getattr(*slot) for slot in slots]
-            if slots is self._averages:
-                torch._foreach_mul_(running, [_keep(layer, views) for layer, _ in slots])
-            torch._foreach_add_(running, [self._own[slot] for slot in slots])
+        if not self._pairs:
+            return
+        layers = [layer for layer, _ in self._pairs]
+        counts = [own[COUNT] for _, own in self._pairs]
+        like = layers[0].running_mean
+        left = constant(tuple(1.0 - layer.momentum for layer in layers), like.device, like.dtype) ** torch.stack(counts)
+        widths = [layer.num_features for layer in layers]
+        # a value a channel, for one launch multiplies tensors of equal shapes only
+        keep = left.repeat_interleave(constant(tuple(widths), like.device, torch.int64), output_size=sum(widths))
+        for name in AVERAGES:
+            running = [getattr(layer, name) for layer in layers]
+            torch._foreach_mul_(running, keep.split(widths))
+            torch._foreach_add_(running, [own[name] for _, own in self._pairs])
+        torch._foreach_add_([getattr(layer, COUNT) for layer in layers], counts)
 
-    def _kinds(self) -> list[list[Slot]]:
-        """What goes into one launch each: averages and counts, where the network has any."""
-        return [self._averages, self._counts] if self._own else []
 
-
-def _shared_weights_are_meant() -> None:
-    """Autograd adds up the gradients of two streams in order, and torch 2.10 and later warn that it has to."""
-    quiet = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None)
-    if quiet is not None:
-        quiet(False)
+AVERAGES, COUNT = ("running_mean", "running_var"), "num_batches_tracked"
+BUFFERS = (*AVERAGES, COUNT)
 
 
 def can_pass_aside(module: nn.Module) -> bool:
-    """Whether every running statistic is a moving average: a plain mean depends on how many came before."""
-    return all(layer.momentum is not None for layer in module.modules() if isinstance(layer, _BatchNorm))
+    """Whether all that a pass changes are moving averages of batch norm; of torch's layers at least.
+
+    A plain mean depends on how many batches came before. Buffers that a plugin's layer changes by itself can't be told
+    from constants.
+    """
+    layers = list(module.modules())
+    averages = all(layer.momentum is not None for layer in layers if isinstance(layer, _BatchNorm) and _tracks(layer))
+    instance_norm = any(isinstance(layer, _InstanceNorm) and layer.track_running_stats for layer in layers)
+    return averages and not instance_norm and not any(parametrize.is_parametrized(layer) for layer in layers)
 
 
-def _keep(layer: Any, views: int) -> float:
-    """What is left of a layer's average after a pass."""
-    updates = views if isinstance(layer, PerView) and not layer.pooled else 1
-    return float((1 - layer.momentum) ** updates)
+def _tracks(layer: _BatchNorm) -> bool:
+    return layer.track_running_stats and layer.running_mean is not None
 
 
-def _put(values: dict[Slot, Tensor]) -> None:
-    for (layer, name), value in values.items():
-        setattr(layer, name, value)
+def _put(buffers: Iterable[tuple[Any, dict[str, Tensor]]]) -> None:
+    for layer, values in buffers:
+        for name, value in values.items():
+            setattr(layer, name, value)
+
+
+@contextmanager
+def _no_shared_casts(device: str) -> Iterator[None]:
+    """Autocast as it is, but that no cast of a weight is kept: another stream might read it before it is written."""
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    with torch.autocast(device, dtype, enabled, cache_enabled=False):
+        yield

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from cli_calls import call, imcswav, write_recipe
@@ -200,6 +201,15 @@ def test_list_and_show(capsys):
     assert code == 0
     for text in ("epsilon", "0.05", "> 0", "1306.0895", "imcswav"):
         assert text in out
+
+
+def test_show_takes_a_name_that_only_one_component_has(capsys, monkeypatch):
+    assert call(capsys, "show", "sinkhorn") == call(capsys, "show", "solver", "sinkhorn")
+    twins = [SimpleNamespace(name="twin", kind=kind) for kind in ("head", "loss")]
+    monkeypatch.setattr("imcswav.console.registry", lambda: twins)
+    code, _, err = call(capsys, "show", "twin")
+    assert code == 2
+    assert "'twin' names a head and a loss; say which: imcswav show head twin." in err
 
 
 def test_list_filters_names_and_what_settings_choose_from(capsys):

@@ -276,6 +276,6 @@ def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision, monkeypatch):
         return torch.tensor(losses), {name: value.float() for name, value in model.state_dict().items()}
 
     eager = run(compile=False, cuda_graph=False)
-    tolerance = 1e-4 if precision == "fp32" else 0.05
+    tolerance = 1e-3 if precision == "fp32" else 0.05
     for trainer in ({"compile": False}, {"compile": True, "cuda_graph": False}, {"compile": True}):
         torch.testing.assert_close(run(**trainer), eager, rtol=tolerance, atol=tolerance)

@@ -55,7 +55,10 @@ def list_components(
 
 def show(
     kind: Annotated[
-        str, typer.Argument(help="A kind, e.g. loss; or recipe, trainer, predict, evaluation, init, expected.")
+        str,
+        typer.Argument(
+            help="A kind, e.g. loss, or a component's name; or recipe, trainer, predict, evaluation, init, expected."
+        ),
     ],
     name: Annotated[str | None, typer.Argument(help="The component's name; left out: all of the kind.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What of a multi-view learner torch.compile is worth for."""
+"""What of a multi-view learner is worth compiling."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def compiled_parts(net: MultiView) -> dict[str, Callable[..., Any]]:
     """
     parts: dict[str, Callable[..., Any]] = {"views": net.views}
     for branch in (ONLINE,) if net.teacher is None else (ONLINE, TEACHER):
+        if branch == ONLINE and sizes_side_by_side(net):
+            continue
         if net.config.in_one_piece():
             parts[branch] = net.outputs_of
         elif branch == TEACHER or not net.config.activation_checkpointing:
@@ -34,15 +36,19 @@ def compiled_parts(net: MultiView) -> dict[str, Callable[..., Any]]:
         if number not in banked and loss.compilable():
             parts[f"losses.{number}"] = loss
     compiled: dict[str, Callable[..., Any]] = {name: _compile(part) for name, part in parts.items()}
-    if ONLINE in parts and sizes_side_by_side(net):
+    if sizes_side_by_side(net):
         compiled[ONLINE] = _size_by_size(net)
     return compiled
 
 
 def sizes_side_by_side(net: MultiView) -> bool:
-    """Whether a GPU has several sizes of crops to work on at once, in one process."""
-    on_gpu = next(net.parameters()).is_cuda and world_size() == 1
-    return on_gpu and len(net.config.views.groups()) > 1 and can_pass_aside(net.backbone)
+    """Whether a GPU has several sizes of crops of one network to work on at once, in one process."""
+    several = net.config.in_one_piece() and len(net.config.views.groups()) > 1
+    return several and world_size() == 1 and _on_gpu(net) and can_pass_aside(net.backbone)
+
+
+def _on_gpu(net: MultiView) -> bool:
+    return next(net.parameters()).is_cuda
 
 
 def _size_by_size(net: MultiView) -> Callable[[list[Tensor], str], dict[str, Tensor]]:
@@ -50,8 +56,8 @@ def _size_by_size(net: MultiView) -> Callable[[list[Tensor], str], dict[str, Ten
     encode, score, side_by_side = _compile(net.encode), _compile(net.score), SideBySide(net.backbone)
 
     def outputs_of(crops: list[Tensor], branch: str) -> dict[str, Tensor]:
-        features = side_by_side(lambda group: encode(group, branch), crops)
-        rows: dict[str, Tensor] = score(torch.cat(features, 1), branch)
+        assert branch == ONLINE  # a teacher sees one size
+        rows: dict[str, Tensor] = score(torch.cat(side_by_side(encode, crops), 1))
         return rows
 
     return outputs_of

@@ -57,7 +57,7 @@ class _Origin:
         if len(path) < 2:
             return path
         in_file = any(path[1] in _learner(layer.tables) for layer in self.layers)
-        asked = any(change.in_learner and change.path[:2] == path[:2] for change in self.changes)
+        asked = any(change.in_learner and change.path[:2] in (path[:2], path[:1]) for change in self.changes)
         return path if in_file or asked else shown(path)
 
     def doubled(self) -> list[Problem]:

@@ -93,7 +93,7 @@ def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[
                 continue
         keys = _keys(key)
         path = keys if keys[0] in Recipe.model_fields else ("learner", *keys)
-        parsed.append(Override(path, value, text, in_learner=keys is path and keys[0] == "learner"))
+        parsed.append(Override(path, value, text, in_learner=keys[0] == "learner"))
     return sorted(parsed, key=lambda override: override.depth), problems
 
 
