@@ -105,6 +105,7 @@ def test_the_later_of_two_equal_paths_wins(folder):
         ),
         # as it was written, the learner's settings below [learner] or not
         ("learner.margin=x", "--set: learner.margin: "),
+        ("learner={margin = 'x'}", "--set: learner.margin: "),
         ("margin=x", "--set: margin: "),
         ("seed", "--set: 'seed': is no setting. Write path=value."),
         ("=3", "Write path=value."),
