@@ -42,13 +42,15 @@ class PerView:
     """Whether the layer computes as torch's own does; a subclass of it may do more."""
     pooled: bool = False
     """Whether all views are normalised together, however many there are."""
+    shared: Callable[[Any, Tensor], Tensor] | None = None
+    """How it normalises over all processes, where it isn't to be compiled."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
         """As the layer's own, for each view apart; running statistics are updated in the order of views."""
         layer: Callable[[Tensor], Tensor] = super().forward  # type: ignore[misc]
         if self.training and world_size() > 1:
-            shared: Tensor = _normalise_shared(self, x)
-            return shared
+            normalised: Tensor = (self.shared or _normalise_shared)(self, x)
+            return normalised
         if not self.training or (self.views == 1 and self.fold is None):
             return layer(x)
         if self.joint and x.numel() > self.views * x.shape[1]:
@@ -93,7 +95,6 @@ def _normalise_apart(layer: Any, x: Tensor) -> Tensor:
     return normalised
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # collectives are left to torch.distributed
 def _normalise_shared(layer: Any, x: Tensor) -> Tensor:
     """Over all processes, and then what timm's layers do beside normalising."""
     y = _normalise_apart(layer, x)
@@ -130,7 +131,7 @@ def per_view(module: nn.Module) -> None:
             cls: Any = type(layer)
             layer.__class__ = _per_view_class(cls)
             # attributes of its own from the start: to a compiler, one that comes later is a reason to begin anew
-            layer.views, layer.fold = 1, None
+            layer.views, layer.fold, layer.shared = 1, None, None
 
 
 def share_statistics(module: nn.Module) -> None:
@@ -139,7 +140,10 @@ def share_statistics(module: nn.Module) -> None:
     per_view(module)
     for layer in own:
         layer.pooled = True  # type: ignore[assignment]
+    # collectives are left to torch.distributed; not as a decorator, which would import the compiler for everybody
+    uncompiled = torch.compiler.disable(_normalise_shared)
     for layer in _layers(module):
+        layer.shared = uncompiled
         if not (layer.joint or (hasattr(layer, "act") and hasattr(layer, "drop"))):
             raise ImcswavError(
                 f"The layer {type(layer).__bases__[-1].__name__} normalises batches in a way of its own that several "

@@ -60,6 +60,18 @@ def test_help_loads_neither_torch_nor_timm(tmp_path):
         assert command in done.stdout
 
 
+def test_to_know_the_components_loads_nothing_that_few_of_them_need():
+    code = (
+        "import sys\n"
+        "from imcswav.plugins import registry\n"
+        "assert registry().get('backbone', 'timm')\n"
+        "names = {'timm', 'torchvision', 'torch._dynamo', 'sklearn', 'scipy.optimize', 'scipy.special', 'matplotlib'}\n"
+        "print('heavy', sorted(names & set(sys.modules)), 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "heavy [] True" in done.stdout
+
+
 def test_the_import_test_can_fail():
     code = "import sys, imcswav.step; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.special import softmax
 from torch import nn
 
 from imcswav.clusterers import Array, Clusterer, unit_rows
@@ -54,6 +53,8 @@ class KMeans(Clusterer, name="kmeans"):
         centres_KF = self.state["centres"].double().numpy()
         # |x|² is the same for all centres, so the softmax doesn't need it
         distances_NK = np.square(centres_KF).sum(1) - 2 * features_NF @ centres_KF.T
+        from scipy.special import softmax  # slow to import, so only where it is asked for
+
         return np.asarray(softmax(-distances_NK / self._scale(), axis=1))
 
     def module(self) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from imcswav.metrics import Array, Metric, Scored
 from imcswav.plugins import hookimpl
@@ -37,6 +36,8 @@ def contingency(labels_N: Array, clusters_N: Array, classes: int, clusters: int)
 
 def match(table: Array) -> list[tuple[int, int]]:
     """The (row, column) pairs of the matching with the largest total, rows ascending."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, so only where it is asked for
+
     rows, columns = linear_sum_assignment(table, maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 

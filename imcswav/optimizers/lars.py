@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from pydantic import Field
-from timm.optim.lars import Lars
 
 from imcswav.optimizers import Optimizer
 from imcswav.plugins import hookimpl
+
+
+def _lars(parameters: Any, **settings: Any) -> torch.optim.Optimizer:
+    from timm.optim.lars import Lars  # a second to import, so only where a recipe asks for it
+
+    optimizer: torch.optim.Optimizer = Lars(parameters, **settings)
+    return optimizer
 
 
 class LARS(Optimizer, name="lars"):
@@ -33,7 +42,7 @@ class LARS(Optimizer, name="lars"):
         """Added to the norms that divide."""
 
     config: Config
-    algorithm = Lars
+    algorithm = staticmethod(_lars)
     implementation = {"foreach": True}
     """Many tensors at once; timm's loop over single ones would make the host wait for a learning rate on the device."""
 

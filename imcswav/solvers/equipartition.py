@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from imcswav.distributed import rank, shard, whole_batch, world_size
@@ -45,6 +44,8 @@ def _assign(scores_BP: Array) -> Array:
     fillers = np.full((prototypes * places - images, places * prototypes), -np.inf)
     fillers[:, -prototypes:] = 0.0
     table = np.concatenate([np.tile(scores_BP, (1, places)), fillers])
+    from scipy.optimize import linear_sum_assignment  # slow to import, so only where it is asked for
+
     _, columns = linear_sum_assignment(table, maximize=True)
     return np.asarray(columns[:images] % prototypes, dtype=np.int64)
 
