@@ -16,8 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import parametrize
 
-from imcswav.constants import constant
-
 Pass = Callable[[Tensor], Tensor]
 
 
@@ -86,15 +84,19 @@ class Aside:
         layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and _tracks(layer)]
         self._all = [(layer, {name: torch.zeros_like(getattr(layer, name)) for name in BUFFERS}) for layer in layers]
         self._pairs = self._all
+        if layers:  # filled on the device: a copy to it would wait for the host
+            self._rest = torch.stack([torch.full_like(layer.running_mean[0], 1 - layer.momentum) for layer in layers])
+            numbered = enumerate(layer.running_mean for layer in layers)
+            self._layer_of_channel = torch.cat([torch.full_like(mean, n, dtype=torch.int64) for n, mean in numbered])
 
     @contextmanager
     def within(self) -> Iterator[None]:
         """Within, the running statistics of layers that train begin at zero and are kept here."""
         self._pairs = [(layer, own) for layer, own in self._all if layer.training]
         kept = [(layer, {name: getattr(layer, name) for name in BUFFERS}) for layer, _ in self._pairs]
-        if self._pairs:
-            torch._foreach_zero_([own[name] for _, own in self._pairs for name in AVERAGES])
-            torch._foreach_zero_([own[COUNT] for _, own in self._pairs])
+        if self._all:
+            torch._foreach_zero_([own[name] for _, own in self._all for name in AVERAGES])
+            torch._foreach_zero_([own[COUNT] for _, own in self._all])
         try:
             _put(self._pairs)
             yield
@@ -110,18 +112,15 @@ class Aside:
         """
         if not self._pairs:
             return
-        layers = [layer for layer, _ in self._pairs]
-        counts = [own[COUNT] for _, own in self._pairs]
-        like = layers[0].running_mean
-        left = constant(tuple(1.0 - layer.momentum for layer in layers), like.device, like.dtype) ** torch.stack(counts)
-        widths = [layer.num_features for layer in layers]
-        # a value a channel, for one launch multiplies tensors of equal shapes only
-        keep = left.repeat_interleave(constant(tuple(widths), like.device, torch.int64), output_size=sum(widths))
+        # a value a channel, for one launch multiplies tensors of equal shapes only; 1 where a layer rests
+        left = self._rest ** torch.stack([own[COUNT] for _, own in self._all])
+        keeps = left.index_select(0, self._layer_of_channel).split([layer.num_features for layer, _ in self._all])
+        keep = [keep for keep, (layer, _) in zip(keeps, self._all, strict=True) if layer.training]
         for name in AVERAGES:
-            running = [getattr(layer, name) for layer in layers]
-            torch._foreach_mul_(running, keep.split(widths))
+            running = [getattr(layer, name) for layer, _ in self._pairs]
+            torch._foreach_mul_(running, keep)
             torch._foreach_add_(running, [own[name] for _, own in self._pairs])
-        torch._foreach_add_([getattr(layer, COUNT) for layer in layers], counts)
+        torch._foreach_add_([getattr(layer, COUNT) for layer, _ in self._pairs], [own[COUNT] for _, own in self._pairs])
 
 
 AVERAGES, COUNT = ("running_mean", "running_var"), "num_batches_tracked"

@@ -9,8 +9,9 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from imcswav.batchnorm import per_view, share_statistics, views_in_batch
+from imcswav.bench.counts import count
 from imcswav.recording import Cuda
-from imcswav.side_by_side import SideBySide, can_pass_aside
+from imcswav.side_by_side import SideBySide, _no_shared_casts, can_pass_aside
 from imcswav.step import Progress
 
 STEPS = 4
@@ -99,6 +100,13 @@ def test_side_by_side_equals_one_after_another(norm, resting):
     assert state["two.1.num_batches_tracked"] == STEPS * (7 if norm == "per_view" else 3)
 
 
+def test_nothing_waits_for_the_host():
+    net, given = net_of("per_view"), crops(0)
+    side = SideBySide(net)
+    assert count(lambda: step(side, net, given)).waits == {}
+    assert count(lambda: side(lambda batch: batch.cpu(), given)).waits  # the check can fail
+
+
 def test_a_pass_that_fails_leaves_the_statistics_alone():
     net = net_of("per_view")
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -130,6 +138,18 @@ def test_what_can_be_kept_aside():
     assert not can_pass_aside(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)))
     net.two[1].momentum = None  # a plain mean
     assert not can_pass_aside(net)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_casts_of_weights_are_not_kept_for_another_stream(enabled):
+    layer, seen = nn.Linear(2, 2), []
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        for shared in (True, False):
+            with torch.autocast("cpu", torch.bfloat16, enabled) if shared else _no_shared_casts("cpu"):
+                assert layer(torch.ones(1, 2)).dtype == (torch.bfloat16 if enabled else torch.float32)
+                seen.append(torch.is_autocast_cache_enabled())
+        assert torch.is_autocast_cache_enabled()
+    assert seen == [True, False]
 
 
 ONE_SIZE = {"views": {"name": "multicrop", "crops": [{"count": 2, "size": 10, "scale": [0.4, 1.0]}]}}
