@@ -10,6 +10,7 @@ fits clusterers) is done within ``alone``, where the world is that rank only.
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 import uuid
@@ -34,6 +35,9 @@ ENDED = (
     "Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited", "ncclRemoteError",
 )  # fmt: skip
 """What gloo and NCCL say of a peer that is gone."""
+KEEPS_GROUP = "torch.distributed.nn.functional"
+"""Its functions' defaults are the group of the moment it is imported, which then lives on with its threads, and these
+abort a process that ends; so it is imported while there is none."""
 Value = TypeVar("Value")
 
 _rank, _world, _alone = 0, 1, False
@@ -64,6 +68,7 @@ def start() -> None:
     if not dist.is_available():
         return
     if not dist.is_initialized() and launched() > 1:
+        importlib.import_module(KEEPS_GROUP)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         store, number, count = next(rendezvous("env://", timeout=ARRIVAL))
         _store = PrefixStore(_agreed_name(store, number, count), store)

@@ -48,6 +48,8 @@ def test_a_killed_worker_is_started_anew_and_the_run_goes_on(recipe, tmp_path):
     whole = under_torchrun(tmp_path, "none", "0", "0", "run", recipe, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout.count("Run folder") == 1  # one rank speaks
+    if sys.platform == "linux":  # a thread of the group that outlives the interpreter may abort the process
+        assert whole.stderr.count("left: []") == 2, whole.stderr
 
     killed = under_torchrun(tmp_path, "kill", "1", "17", "run", recipe, "--out", "killed", restarts=1)
     assert killed.returncode == 0, killed.stderr

@@ -1,11 +1,13 @@
 """The command line with trouble in one rank: trouble_case.py {kill,raise,signal,none} RANK STEP command …
 
-Under torchrun. At that step of the first attempt the rank is killed, raises an error, or gets SIGTERM.
+Under torchrun. At that step of the first attempt the rank is killed, raises an error, or gets SIGTERM. A process that
+ends well says which of its threads belong to the group of processes still.
 """
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import torch
 
@@ -27,7 +29,13 @@ def main(kind, rank, step, *command):
         return own_step(self, batch, progress)
 
     Engine.step = troubled
-    cli.main(list(command))
+    try:
+        cli.main(list(command))
+    except SystemExit as end:
+        names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
+        if not end.code:
+            print("left:", [name for name in names if "gloo" in name], file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":
