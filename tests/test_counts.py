@@ -8,7 +8,7 @@ import torch
 
 from imcswav.bench.counts import count
 from imcswav.bench.measure import count_pass
-from imcswav.bench.reference import loss_outputs, ours_of
+from imcswav.bench.reference import loss_outputs, step_of
 from imcswav.bench.subject import EAGER, Subject, changed
 from imcswav.bench.tally import OPERATION_GOALS, saved_an_image
 from imcswav.data.array import ArrayData
@@ -41,7 +41,7 @@ def test_operations_of_mutual_information():
     outputs, global_views = loss_outputs(case)
     outputs = {name: value.requires_grad_() for name, value in outputs.items()}
     (loss,) = [loss for loss in case.learner.losses if loss.name == "imc"]
-    counts = count(lambda: ours_of(loss, outputs, global_views).backward())
+    counts = count(lambda: loss(step_of(outputs, global_views)).backward())
     assert 10 < counts.operations <= MI_OPERATIONS, counts.launched
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 from imcswav.bench import loop
 from imcswav.bench.clock import Clock
 from imcswav.bench.equal import loop_loss
-from imcswav.bench.reference import loss_outputs, ours_of
+from imcswav.bench.reference import loss_outputs, step_of
 from imcswav.bench.subject import Subject
 from imcswav.errors import ImcswavError
 
 PICTURES = 32
 """Images that the loop augments a round: it is slow, and every image costs the same."""
 REPEATS = {"cuda": 20, "cpu": 2}
+COMPILED = ", compiled"
 GOALS = {"augmentation": 9.0, "augmentation, compiled": 15.0, "mutual information": 3.0, "swapped prediction": 1.7}
 """Least ratio loop / ours, on the CPU (docs/performance.md)."""
 
@@ -73,10 +74,10 @@ def augmentation(subject: Subject, compiled: bool) -> Contest:
     views: Any = subject.learner.views
     images, clock = subject.batch.images.cpu(), Clock(torch.device("cpu"))
     seed = torch.tensor(subject.recipe.seed)  # as a number it would be compiled in
-    make = _compiled(views, images, seed) if compiled else views
+    make = _compiled(views, "the crops", images, seed) if compiled else views
     plain = loop.Augmentation(views.config, tuple(views.mean), tuple(views.std))
     pictures = loop.pictures(images[:PICTURES])
-    name = "augmentation, compiled" if compiled else "augmentation"
+    name = f"augmentation{COMPILED if compiled else ''}"
     return Contest(
         name,
         "an image, CPU",
@@ -86,41 +87,44 @@ def augmentation(subject: Subject, compiled: bool) -> Contest:
     )
 
 
-def _compiled(views: Any, images: Tensor, seed: Tensor) -> Any:
-    make: Any = torch.compile(views, dynamic=False)
+def _compiled(part: Any, what: str, *arguments: Any) -> Any:
+    fast: Any = torch.compile(part, dynamic=False)
     try:
-        make(images, seed)
+        fast(*arguments)
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise ImcswavError(f"torch.compile can't compile the crops here ({reason}); leave out --compile.") from error
-    return make
+        raise ImcswavError(f"torch.compile can't compile {what} here ({reason}); leave out --compile.") from error
+    return fast
 
 
-def losses(subject: Subject) -> list[Contest]:
-    """Each loss forward and backward at the recipe's batch, float32, on outputs that are ready."""
+def losses(subject: Subject, compiled: bool) -> list[Contest]:
+    """Each loss forward and backward at the recipe's batch, float32, on ready outputs; compiled too if asked."""
     clock, names = Clock(subject.device), {"swav": "swapped prediction", "imc": "mutual information"}
     outputs, global_views = loss_outputs(subject)
     joint = {name: value.clone().requires_grad_() for name, value in outputs.items()}
     apart = {name: [row.clone().requires_grad_() for row in value] for name, value in outputs.items()}
     repeats = REPEATS.get(subject.device.type, 1)
 
-    def contest(loss: Any) -> Contest:
+    def contest(loss: Any, compiled: bool) -> Contest:
+        name = names[loss.name] + (COMPILED if compiled else "")
+        fast = _compiled(loss, f"the {names[loss.name]}", step_of(joint, global_views)) if compiled else loss
+
         def ours() -> None:
             _clear(joint.values())
-            ours_of(loss, joint, global_views).backward()
+            fast(step_of(joint, global_views)).backward()
 
         def theirs() -> None:
             _clear(row for rows in apart.values() for row in rows)
             loop_loss(loss, apart, global_views).backward()
 
-        name = names[loss.name]
         unit = f"forward and backward, {subject.batch_size} images"
         return Contest(
             name, unit, lambda: clock.seconds(ours, repeats), lambda: clock.seconds(theirs, repeats),
-            GOALS[name] if subject.device.type == "cpu" else None,
+            GOALS.get(name) if subject.device.type == "cpu" else None,
         )  # fmt: skip
 
-    return [contest(loss) for loss in subject.learner.losses]  # type: ignore[union-attr]
+    ways = (False, True) if compiled else (False,)
+    return [contest(loss, way) for loss in subject.learner.losses for way in ways]  # type: ignore[union-attr]
 
 
 def _clear(tensors: Iterable[Tensor]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from imcswav.bench import loop
-from imcswav.bench.reference import loss_outputs, ours_of, plain_network
+from imcswav.bench.reference import loss_outputs, plain_network, step_of
 from imcswav.bench.replay import colour_difference, crop_difference
 from imcswav.bench.subject import EAGER, Subject, changed, ready_crops
 from imcswav.data import Batch
@@ -72,7 +72,7 @@ def _losses(subject: Subject) -> Iterator[Difference]:
     for loss in subject.learner.losses:  # type: ignore[union-attr]
         fast = {name: value.clone().requires_grad_() for name, value in outputs.items()}
         slow = {name: value.clone().requires_grad_() for name, value in outputs.items()}
-        value = ours_of(loss, fast, global_views)
+        value = loss(step_of(fast, global_views))
         expected = loop_loss(loss, {name: list(rows) for name, rows in slow.items()}, global_views)
         value.backward()
         expected.backward()

@@ -11,7 +11,6 @@ from imcswav.bench.subject import Subject
 from imcswav.errors import ImcswavError
 from imcswav.learners import Learner
 from imcswav.learners.multiview import MultiView
-from imcswav.losses import Loss
 from imcswav.losses.imc import IMC
 from imcswav.losses.swav import SwAV
 from imcswav.recipe import Recipe
@@ -88,10 +87,9 @@ def widths(learner: Any) -> dict[str, int]:
     return {name: head.out_features for name, head in learner.heads.items()}
 
 
-def ours_of(loss: Loss, outputs: dict[str, Tensor], global_views: int) -> Tensor:
-    """The loss as the learner calls it; its step's progress is not known."""
+def step_of(outputs: dict[str, Tensor], global_views: int) -> Step:
+    """The step that holds heads' outputs (V, B, ·) as the learner's does; its progress is not known."""
     step = Step(global_views=global_views)
     for name, tensor in outputs.items():
         step.outputs[f"online.{name}"] = Output(tensor, tuple(range(len(tensor))))
-    value: Tensor = loss(step)
-    return value
+    return step

@@ -17,7 +17,7 @@ def bench(
     suite: Annotated[bool, typer.Option("--suite", help="Also variants, growth, evaluation time, a profile.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of --against.")] = 9,
     batch: Annotated[int | None, typer.Option(min=2, help="Images a step; on a CPU 32 at most by default.")] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Also compare the augmentation compiled.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also compare augmentation and losses compiled.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the suite's growth into this PNG.")] = None,

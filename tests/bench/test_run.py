@@ -120,6 +120,17 @@ def test_without_a_compiler_compiling_is_refused(recipe_file, capsys, monkeypatc
     assert err == "torch.compile can't compile the crops here (no compiler); leave out --compile.\n"
 
 
+def test_crops_and_losses_are_compared_compiled_too(recipe_file, capsys, monkeypatch, tmp_path):
+    compiled = []
+    monkeypatch.setattr("torch.compile", lambda part, **options: compiled.append(part) or part)
+    options = ("--against", "loop", "--compile", "--rounds", "1", "--json", tmp_path / "b.json")
+    assert call(capsys, "bench", recipe_file, *options)[0] == 0
+    assert [part.name for part in compiled] == ["multicrop", "swav", "imc"]
+    names = [row["name"] for row in json.loads((tmp_path / "b.json").read_text())["against"]["ratios"]]
+    asked = ["augmentation", "swapped prediction", "mutual information"]
+    assert [name for name in names if name.endswith(", compiled")] == [f"{name}, compiled" for name in asked]
+
+
 def test_an_unknown_opponent(recipe_file, capsys):
     code, _, err = call(capsys, "bench", recipe_file, "--against", "lop")
     assert code == 2
