@@ -211,9 +211,10 @@ def reestimate(
 ) -> None:
     """Set the running statistics for evaluation from uint8 images (N, C, H, W) passed through ``embed``.
 
-    ``mode`` "train": the plain mean over batches of at most 500 of at most 10,000 images, from scratch.
-    Its batches are equal to within one image. "test": the released IMC-SwAV program's way: one shuffled pass of at
-    most 50 training-size batches, the last one smaller, momentum 0.1 from the running values. "running": nothing.
+    ``mode`` "train": the plain mean over batches of at most 500 of at most 10,000 images, from scratch; over all views
+    of them where ``embed`` passes several. Its batches are equal to within one image. "test": the released IMC-SwAV
+    program's way: one shuffled pass of at most 50 training-size batches, the last one smaller, momentum 0.1 from the
+    running values. "running": nothing.
     ``embed`` gets each batch whole and must not cut it up. Without batch norm nothing is done.
     """
     layers = [layer for layer in _layers(module) if layer.track_running_stats]
@@ -233,11 +234,9 @@ def reestimate(
     for layer in layers:
         layer.train()
     try:
-        for number, index in enumerate(batches, 1):
-            if mode == "train":
-                for layer in layers:
-                    layer.momentum = 1 / number  # the plain mean; None gives it too, but reads a count off the device
-            embed(images[index])
+        with _plain_mean(layers if mode == "train" else []):
+            for index in batches:
+                embed(images[index])
     finally:
         for layer, momentum, statistics in zip(layers, momenta, before, strict=True):
             layer.eval()
@@ -247,6 +246,23 @@ def reestimate(
             for name, value in statistics.items():
                 found = getattr(layer, name)
                 found.copy_(value.where(unused, found))
+
+
+@contextmanager
+def _plain_mean(layers: list[_BatchNorm]) -> Iterator[None]:
+    """Within, every pass of a layer counts the same. Momentum None gives that too, but reads a count off the device."""
+    passes = dict.fromkeys(layers, 0)
+
+    def count(layer: Any, arguments: Any) -> None:
+        passes[layer] += 1
+        layer.momentum = 1 / passes[layer]
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _layers(module: nn.Module) -> list[_BatchNorm]:

@@ -7,12 +7,13 @@ ImcswavError            base; its text is one sentence: what was wrong, where, a
 ├── DataError           images are missing, unreadable or don't fit
 └── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
-The command line turns any of them into exit code 2 without a traceback, and so it does where memory runs out; anything
-else is a defect of ours.
+The command line turns any of them into exit code 2 without a traceback, and so it does where memory runs out or the
+disk refuses; anything else is a defect of ours.
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,6 +78,17 @@ class RecipeError(ImcswavError):
             return
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR}
+
+
+def disk_refused(error: BaseException) -> str:
+    """A sentence where a file can't be read or written for what the user or the disk allows; else ""."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return ""
+    place = error.filename or "A file"
+    return f"{place} can't be read or written: {error.strerror}; make room, allow it, or give another place."
 
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")

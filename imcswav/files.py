@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from imcswav.errors import RunError
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
@@ -27,6 +29,18 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, indented for readers."""
     text = json.dumps(value, indent=2) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def refuse_existing(path: Path | None, given_by: str = "name") -> None:
+    """Raise RunError when a file that is to be written exists, or can't be made: before the work that it is for."""
+    if path is None:
+        return
+    if path.exists():
+        raise RunError(f"{path} exists and is not overwritten; give another {given_by}.")
+    if not path.parent.is_dir():
+        raise RunError(f"The folder {path.parent} does not exist; make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(f"{path} can't be written: Permission denied; give one in another folder.")
 
 
 def existing(path: Path) -> Path:

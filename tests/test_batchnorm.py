@@ -134,6 +134,22 @@ def test_train_mode_is_the_mean_over_batches_from_scratch(monkeypatch):
     assert layer.momentum == 0.1
 
 
+def test_train_mode_is_the_mean_over_the_views_of_a_batch_too(monkeypatch):
+    monkeypatch.setattr(batchnorm, "REESTIMATION_BATCH", 12)
+    layer, images = single_layer()
+
+    def embed(batch):
+        for shift in (0, 1, 5):
+            layer(batch + shift)
+
+    reestimate(layer, images, embed, mode="train", batch_size=3, seed=4)
+    parts = [part + shift for part in images[order(23, 4)].tensor_split(2) for shift in (0, 1, 5)]
+    close(layer.running_mean, sum(part.mean(0) for part in parts) / 6)
+    close(layer.running_var, sum(part.var(0) for part in parts) / 6)
+    assert layer.momentum == 0.1
+    assert not layer._forward_pre_hooks
+
+
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_layers_that_no_image_passes_keep_their_statistics(mode):
     layer, images = single_layer()

@@ -1,5 +1,6 @@
 """The command line: what it knows, what it looks at, and how it says what is wrong."""
 
+import errno
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -196,6 +197,25 @@ def test_a_defect_of_ours_exits_1(capsys, monkeypatch):
     assert code == 1
     assert "ZeroDivisionError" in err
     assert "--debug" in err
+
+
+def test_a_disk_that_refuses_is_no_defect(capsys, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "there/k.csv")
+
+    monkeypatch.setattr("imcswav.recipe.files.read_layers", refused)
+    code, _, err = call(capsys, "check", "digits")
+    assert code == 2
+    assert err.startswith("there/k.csv can't be read or written: Permission denied;")
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_any_work(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("imcswav.files.os.access", lambda path, mode: path != tmp_path)
+    code, _, err = call(capsys, "choose-k", "nothing.npz", "--csv", tmp_path / "k.csv")
+    assert (code, err) == (
+        2,
+        f"{tmp_path / 'k.csv'} can't be written: Permission denied; give one in another folder.\n",
+    )
 
 
 def test_version(capsys):

@@ -273,9 +273,23 @@ def test_resuming_on_other_images_is_refused(tiny, tmp_path):
     StopAfter(trainer, 1)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    for others in (images[:-1], images[::-1] // 2):
+    for others in (images[:-1], images[::-1] // 2, images[::-1], images.transpose(0, 2, 1)):  # the last: the same sums
         with pytest.raises(RunError, match=r"are not those that the run .* began with"):
             imcswav.resume(tmp_path / "run", data=others)
+    assert imcswav.resume(tmp_path / "run", data=images).summary["steps"] == 6
+
+
+def test_a_run_begun_before_the_order_of_pixels_was_seen_goes_on(tiny, tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (600, 8, 8), dtype=np.uint8)
+    with monkeypatch.context() as before:
+        before.setattr(ArrayData, "digest", ArrayData.former_digest)
+        recipe = load_recipe(tiny, {"data.name": "array"})
+        trainer, _ = build_run(recipe, out=tmp_path / "run", data=ArrayData.of(images))
+        StopAfter(trainer, 1)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit()
+    with pytest.raises(RunError, match="are not those"):
+        imcswav.resume(tmp_path / "run", data=images // 2)
     assert imcswav.resume(tmp_path / "run", data=images).summary["steps"] == 6
 
 

@@ -31,7 +31,7 @@ from imcswav.data import Data
 from imcswav.devices import pick_device
 from imcswav.environment import environment
 from imcswav.errors import ImcswavError
-from imcswav.files import write_atomically
+from imcswav.files import refuse_existing, write_atomically
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
 
@@ -63,8 +63,7 @@ def bench(
     stand for the recipe, or when both don't compute the same.
     """
     for path in (json_file, markdown_file, plot_file):
-        if path is not None and path.exists():
-            raise ImcswavError(f"{path} exists and nothing is overwritten; name another file or move it away.")
+        refuse_existing(path)
     if plot_file is not None and not with_suite:
         raise ImcswavError("--plot draws the suite's growth: add --suite.")
     if against not in (None, "loop"):
@@ -155,5 +154,4 @@ def _write_json(path: Path | None, found: dict[str, Any]) -> None:
 
 def _write(path: Path | None, text: str) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

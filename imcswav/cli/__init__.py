@@ -14,7 +14,7 @@ import typer
 from imcswav import __version__
 from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
 from imcswav.cli.options import Group
-from imcswav.errors import ImcswavError, short_of_memory
+from imcswav.errors import ImcswavError, disk_refused, short_of_memory
 from imcswav.launch import check_command, launched, speaks
 from imcswav.stopping import Terminated, at_once
 
@@ -130,9 +130,9 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        full = short_of_memory(error)
-        _tell(f"{PEER_LOST} ({str(error).splitlines()[0]})" if _peer_lost(error) else full or _defect(error, debug))
-        return MISTAKE if full else DEFECT
+        known = short_of_memory(error) or disk_refused(error)
+        _tell(f"{PEER_LOST} ({str(error).splitlines()[0]})" if _peer_lost(error) else known or _defect(error, debug))
+        return MISTAKE if known else DEFECT
     if code == INTERRUPTED:
         _tell(STOPPED)
     return code if isinstance(code, int) else DONE

@@ -25,11 +25,11 @@ def choose_k(
     device: DeviceOption = None,
 ) -> None:
     """Recommend a number of clusters without labels: several signals side by side, and whether they agree."""
+    from imcswav.files import refuse_existing
     from imcswav.k_choice import choose_k as choose
     from imcswav.k_choice import shown
     from imcswav.k_choice.sources import features_of
     from imcswav.progress import shown as progress
-    from imcswav.results.comparison import refuse_existing
     from imcswav.results.tables import written
 
     low, high = _range(wanted)

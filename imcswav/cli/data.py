@@ -39,10 +39,10 @@ def inspect(
     Duplicates are the same files, and pictures saved anew, resized or made brighter; the largest one counts.
     """
     from imcswav import console
+    from imcswav.files import refuse_existing
     from imcswav.progress import shown
     from imcswav.quality import report
     from imcswav.results import tables
-    from imcswav.results.comparison import refuse_existing
 
     refuse_existing(csv)
     with shown():

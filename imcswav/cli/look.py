@@ -25,9 +25,8 @@ def check(
     the recipe has it compiled, which takes a minute or two. Warnings leave the exit code at 0, errors make it 2.
     """
     from imcswav import console
-    from imcswav.files import write_json
+    from imcswav.files import refuse_existing, write_json
     from imcswav.preflight import preflight
-    from imcswav.results.comparison import refuse_existing
 
     refuse_existing(json)
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]

@@ -27,10 +27,10 @@ def report(
     from imcswav.clustering.collect import collect
     from imcswav.clustering.store import FOLDER
     from imcswav.errors import RunError
+    from imcswav.files import refuse_existing
     from imcswav.progress import shown
     from imcswav.report import NAME, write_report
     from imcswav.results import tables
-    from imcswav.results.comparison import refuse_existing
 
     refuse_existing(out)
     path = out or run / NAME

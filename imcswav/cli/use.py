@@ -36,9 +36,8 @@ def evaluate(
     cross-validated in five folds (linear) or by leaving each image out (knn).
     """
     from imcswav import api, console
-    from imcswav.files import write_json
+    from imcswav.files import refuse_existing, write_json
     from imcswav.results import tables
-    from imcswav.results.comparison import refuse_existing
 
     refuse_existing(json)
     if probe is None:
@@ -111,8 +110,8 @@ def signals(
 
     The correlation looks back, at runs whose labels are known; it chooses none.
     """
+    from imcswav.files import refuse_existing
     from imcswav.results import tables
-    from imcswav.results.comparison import refuse_existing
     from imcswav.results.gathered import gather
     from imcswav.results.gathered_files import write_files
 

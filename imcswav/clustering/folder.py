@@ -26,6 +26,10 @@ from imcswav.runs import RunFolder, same_but_for_place
 
 Settings = Sequence[str] | Mapping[str, Any]
 Tell = Callable[[str], object]
+SET_WEIGHTS = (
+    " and add --set backbone.pretrained=false --set backbone.weights=FILE, or train without weights: --from-scratch"
+)
+OTHER_BACKBONE = ", or take the network of a finished run: --backbone RUN"
 
 
 def cluster(
@@ -80,7 +84,7 @@ def cluster(
             return api.resume(out, data=data)
         return api.run(chosen.recipe, overrides, out=out, data=data, warn=warn)
     except WeightsError as error:
-        raise WeightsError(_without_weights(chosen, error.source), error.source) from error
+        raise WeightsError(_without_weights(chosen, error.source, SET_WEIGHTS), error.source) from error
 
 
 def _stopped(out: Path, chosen: Plan, overrides: Settings) -> bool:
@@ -97,12 +101,11 @@ def refuse_inside(folder: Path, out: Path) -> None:
         raise RunError(f"{out} lies in the folder of images, where results would be taken for images; give another.")
 
 
-def _without_weights(chosen: Plan, source: str) -> str:
+def _without_weights(chosen: Plan, source: str, remedy: str) -> str:
     model = chosen.changes["backbone.model"]
     get = f"get them where there is a network (hf download {source} model.safetensors)" if source else "get them"
     return (
-        f"The pretrained weights of {model} are neither on this machine nor to be had from the network; {get} and add "
-        f"--set backbone.pretrained=false --set backbone.weights=FILE, or train without weights: --from-scratch"
+        f"The pretrained weights of {model} are neither on this machine nor to be had from the network; {get}{remedy}"
     )
 
 
@@ -130,7 +133,7 @@ def folder_features(folder: Path, backbone: str | None = None, device: str = "au
         recipe = load_recipe(chosen.recipe, {**chosen.changes, "clusters": 2, "trainer.device": device})
         return frozen_features(recipe, most=SAMPLE)[0]
     except WeightsError as error:
-        raise WeightsError(_without_weights(chosen, error.source), error.source) from error
+        raise WeightsError(_without_weights(chosen, error.source, OTHER_BACKBONE), error.source) from error
 
 
 def frozen_features(recipe: Recipe, most: int | None = None) -> tuple[Array, Data]:

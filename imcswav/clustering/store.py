@@ -40,6 +40,10 @@ def save(clustering: Clustering, run: Path) -> None:
 def load_unedited(run: Path) -> Clustering:
     """The clustering as the run left it; raises RunError where there is none or it can't be read."""
     folder = run / FOLDER
+    if not run.is_dir():
+        raise RunError(f"There is no folder {run}; name a run's.")
+    if not folder.exists():
+        raise RunError(f"{run} holds no clustering yet; make it with: imcswav report {run}")
     try:
         table: dict[str, Any] = json.loads((folder / "images.json").read_text(encoding="ascii"))
         if table["format"] != FORMAT:
@@ -53,8 +57,7 @@ def load_unedited(run: Path) -> Clustering:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RunError(
-            f"{run} holds no readable clustering ({error}); move {folder} away if it is there, and make one with: "
-            f"imcswav report {run}"
+            f"{run} holds no readable clustering ({error}); move {folder} away and make one with: imcswav report {run}"
         ) from error
 
 

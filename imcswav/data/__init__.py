@@ -18,7 +18,7 @@ from imcswav.distributed import own_rows, shard, world_size
 from imcswav.errors import DataError, Problem
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, choose
-from imcswav.imaging.prefetch import Fetched, InMemory, pixel_sum
+from imcswav.imaging.prefetch import Fetched, InMemory, pixel_digest
 from imcswav.seeding import mix
 
 NO_STREAM = 'The data set "{name}" can\'t be streamed.'
@@ -188,13 +188,22 @@ class Data(Component, kind="data"):
         return self
 
     def digest(self) -> str:
-        """Tells the training images from others: their number, and a checksum of names and pixels.
+        """Tells the training images from others: their number, and a checksum of names and pixels in their order.
 
         Of streamed images the files' sizes and times stand for the pixels.
         """
         images = self.train.images
+        return self._digest(pixel_digest(images) if isinstance(images, Tensor) else images.checksum())
+
+    def former_digest(self) -> str:
+        """As version 0.1.0 has it in runs begun before 2026-11-28: it saw the sum of all pixels, and no order."""
+        images = self.train.images.images if isinstance(self.train.images, InMemory) else self.train.images
+        known = str(int(images.sum(dtype=torch.int64))) if isinstance(images, Tensor) else images.checksum()
+        return self._digest(known)
+
+    def _digest(self, pixels: str) -> str:
         names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
-        names.update((pixel_sum(images) if isinstance(images, Tensor) else images.checksum()).encode())
+        names.update(pixels.encode())
         kind = "streamed images" if self.streamed else "images"
         return f"{len(self.train)} {kind}, {names.hexdigest()[:12]}"
 

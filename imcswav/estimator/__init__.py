@@ -146,7 +146,7 @@ class ImageClustering(_Base):
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of a table that was fitted on before
                 self.__dict__.pop(name, None)
-            self.value_range_ = None
+            self.value_range_, self._stacks = None, False
         items = one_by_one(X)
         if items is not None:
             return items
@@ -163,7 +163,10 @@ class ImageClustering(_Base):
         dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         if dimensions in (3, 4):
             images: Array = check_array(X, allow_nd=True, ensure_min_samples=least, estimator=self)
-            return images
+            if reset:
+                self._stacks = dimensions == 3
+            # three grey images have the shape of one in colour, but as many axes as those that it was fitted on
+            return images[:, None] if dimensions == 3 and self._stacks else images
         flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
         return unflatten(flat_NP, self.image_shape)
 

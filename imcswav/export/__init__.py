@@ -18,9 +18,8 @@ from imcswav.errors import ImcswavError
 from imcswav.export import onnx, safetensors, torch_export
 from imcswav.export.about import describe
 from imcswav.export.check import Check, compare, images_of
-from imcswav.files import write_atomically
+from imcswav.files import refuse_existing, write_atomically
 from imcswav.model import Model
-from imcswav.results.comparison import refuse_existing
 from imcswav.results.predict import writing
 
 FormatName = Literal["onnx", "torch-export", "safetensors"]

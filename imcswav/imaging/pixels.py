@@ -31,7 +31,7 @@ def stack(images: Array | Tensor, channels: int | None = None) -> Tensor:
     if images.ndim not in (3, 4) or 0 in shape[1:]:
         raise DataError(f"the shape {shape} is none of (N, H, W), (N, H, W, C) and (N, C, H, W)")
     if images.ndim == 3 and channels == 3 and 3 in (shape[0], shape[2]):
-        raise DataError(f"the shape {shape} is one colour image or grey images 3 pixels wide; give (N, H, W, C)")
+        raise DataError(f"the shape {shape} is one colour image or several grey ones; give (1, …) or (N, H, W, 1)")
     if images.ndim == 3:
         images = images[:, None]
     elif _channels_last(shape, channels):

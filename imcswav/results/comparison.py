@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imcswav.errors import ImcswavError, RunError
-from imcswav.files import write_json
+from imcswav.errors import ImcswavError
+from imcswav.files import refuse_existing, write_json
 from imcswav.recipe.flat import flat
 from imcswav.results.assignments import Key, of_common_images, read_clusters
 from imcswav.results.plots import plot_compared
@@ -83,14 +83,6 @@ def compare_runs(
     if json_file is not None:
         write_json(json_file, _record(found))
     return found
-
-
-def refuse_existing(path: Path | None) -> None:
-    """Raise RunError when a file that would be written exists, or has no folder."""
-    if path is not None and path.exists():
-        raise RunError(f"{path} exists and is not overwritten; give another name.")
-    if path is not None and not path.parent.is_dir():
-        raise RunError(f"The folder {path.parent} does not exist; make it first.")
 
 
 def _folders(path: Path) -> list[RunFolder]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imcswav.files import write_atomically, write_csv
-from imcswav.results.comparison import refuse_existing
+from imcswav.files import refuse_existing, write_atomically, write_csv
 from imcswav.results.gathered import Gathered
 from imcswav.results.plots import plot_points
 

@@ -68,8 +68,9 @@ def seed_agreement(runs: Mapping[int, Path]) -> dict[int, dict[str, float]]:
     """Mean ARI and NMI of each run's clusters with every other run's, over all images that all of them assign.
 
     By seed: ``seed_agreement`` (ARI, in [−0.5, 1]) and ``seed_agreement_nmi`` (in [0, 1]), larger is better: what
-    other seeds find too is less of an accident. It says nothing against a mistake that all make. Empty for a single
-    run, or without images in common. Source: stability of clusterings (Lange et al. 2004).
+    other seeds find too is less of an accident. It says nothing against a mistake that all make, except that a run
+    with one cluster for everything agrees with none: 0. Empty for a single run, or without images in common. Source:
+    stability of clusterings (Lange et al. 2004).
     """
     if len(runs) < 2:
         return {}
@@ -80,7 +81,11 @@ def seed_agreement(runs: Mapping[int, Path]) -> dict[int, dict[str, float]]:
         return {}
     pairs = [(one, other) for one in clusters for other in clusters if one < other]
     scores = (adjusted_rand_score, normalized_mutual_info_score)
-    found = {pair: [float(score(clusters[pair[0]], clusters[pair[1]])) for score in scores] for pair in pairs}
+    collapsed = {seed for seed, rows in clusters.items() if len(set(rows)) < 2}  # two such have an index of 1
+    found = {
+        pair: [0.0 if collapsed & set(pair) else float(score(*(clusters[seed] for seed in pair))) for score in scores]
+        for pair in pairs
+    }
     means = {}
     for seed in clusters:
         rows = [values for pair, values in found.items() if seed in pair]

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from imcswav.errors import DataError, RunError
-from imcswav.files import write_csv
+from imcswav.files import refuse_existing, write_csv
 from imcswav.imaging.find import find_images, printable
 from imcswav.imaging.read import decode_many
 from imcswav.model import Model
@@ -56,10 +56,7 @@ def free(out: Path) -> Path:
     """The file for what could not be read, ``NAME.skipped.csv``; raises RunError when it or ``out`` can't be made."""
     skipped_file = out.with_suffix(".skipped.csv")
     for path in (out, skipped_file):
-        if path.exists():
-            raise RunError(f"{path} exists and is not overwritten; give another --out.")
-    if not out.parent.is_dir():
-        raise RunError(f"The folder {out.parent} for --out does not exist; make it first.")
+        refuse_existing(path, "--out")
     return skipped_file
 
 

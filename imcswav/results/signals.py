@@ -155,10 +155,11 @@ def neighbour_agreement(features_NF: Tensor, clusters_N: Array, rows_n: Array) -
 def kmeans_agreement(features_NF: Array, clusters_N: Array, clusters: int, seed: int) -> float | None:
     """ARI between the clusters and those of k-means on the unit-length features, same K, in [−0.5, 1].
 
-    Larger says that two ways of clustering the features find the same; 0 is chance. None for fewer images than
-    clusters. Of a run whose clusterer is k-means it says only that k-means repeats. Source: ARI, Hubert & Arabie 1985.
+    Larger says that two ways of clustering the features find the same; 0 is chance. None for one cluster, or fewer
+    images than ``clusters``. Of a run whose clusterer is k-means it says only that k-means repeats. Source: ARI, Hubert
+    & Arabie 1985.
     """
-    if len(features_NF) < clusters:
+    if len(features_NF) < clusters or len(np.unique(clusters_N)) < 2:
         return None
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score
@@ -173,9 +174,10 @@ def head_agreement(copies_nE: Array) -> float | None:
     """Mean ARI of the clusters of the first copy of a head, the used one, with each other copy's, in [−0.5, 1].
 
     Larger says that heads which started elsewhere find the same on the same features. They share mistakes that lie in
-    the features. None for a lone copy. Source: stability of clusterings (Lange et al. 2004), here over heads.
+    the features. None for a lone copy, or where the first has one cluster. Source: stability of clusterings (Lange et
+    al. 2004), here over heads.
     """
-    if copies_nE.shape[1] < 2:
+    if copies_nE.shape[1] < 2 or len(np.unique(copies_nE[:, 0])) < 2:
         return None
     from sklearn.metrics import adjusted_rand_score
 

@@ -20,14 +20,17 @@ class Equipartition(Solver, name="equipartition"):
 
     Exact, and what Sinkhorn tends to for ε → 0. Solved on the host
     (``scipy.optimize.linear_sum_assignment``), so it waits for the device once a step: meant for small
-    batches and for comparisons. Every process of several solves the whole batch. Scores must be finite.
+    batches and for comparisons. Every process of several solves the whole batch. Scores that aren't finite have codes
+    of NaN.
     """
 
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """One-hot codes (G, B, P)."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)
-        whole_GBP = whole_batch(scores_GBP.transpose(0, 1)).transpose(0, 1)
-        chosen_GB = np.stack([_assign(scores_BP) for scores_BP in whole_GBP.double().cpu().numpy()])
+        whole_GBP = whole_batch(scores_GBP.transpose(0, 1)).transpose(0, 1).double().cpu().numpy()
+        if not np.isfinite(whole_GBP).all():
+            return torch.full_like(scores_GBP, torch.nan, dtype=dtype)
+        chosen_GB = np.stack([_assign(scores_BP) for scores_BP in whole_GBP])
         own_BG = shard(torch.from_numpy(chosen_GB).T, rank(), world_size())
         index_GB1 = own_BG.T.to(scores_GBP.device).unsqueeze(2)
         return torch.zeros_like(scores_GBP, dtype=dtype).scatter_(2, index_GB1, 1.0)

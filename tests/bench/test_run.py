@@ -49,7 +49,7 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
         "2",
         "--suite",
         "--json",
-        "new/b.json",
+        "b.json",
         "--markdown",
         "b.md",
         "--plot",
@@ -57,7 +57,7 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
     )
     code, out, err = call(capsys, "bench", recipe_file, *options)
     assert (code, err) == (0, "")
-    found = json.loads((tmp_path / "new" / "b.json").read_text())
+    found = json.loads((tmp_path / "b.json").read_text())
     step = found["step"]
     assert step["seconds"] > 0
     assert step["waits"] == 0
@@ -84,7 +84,7 @@ def test_everything_in_one_command(recipe_file, capsys, monkeypatch, tmp_path):
     assert png_size(tmp_path / "b.png")[0] > 4 * 300
     assert not list(tmp_path.glob("runs*"))
     code, _, err = call(capsys, "bench", recipe_file, *options)
-    assert (code, err) == (2, "new/b.json exists and nothing is overwritten; name another file or move it away.\n")
+    assert (code, err) == (2, "b.json exists and is not overwritten; give another name.\n")
 
 
 def test_a_recipe_that_is_no_imc_swav_is_measured_alone(tiny, tmp_path, capsys):

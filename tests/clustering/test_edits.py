@@ -327,7 +327,10 @@ def test_a_run_without_clustering_is_one_sentence(run, capsys):
     shutil.rmtree(run / "clustering")
     code, _, said = call(capsys, "edit", run, "merge", "0", "1")
     assert (code, said.count("\n")) == (2, 1)
-    assert "holds no readable clustering" in said
+    assert "holds no clustering yet; make it with: imcswav report" in said
+    (run / "clustering").mkdir()
+    assert "holds no readable clustering" in call(capsys, "edit", run, "merge", "0", "1")[2]
+    assert "There is no folder" in call(capsys, "edit", run / "none", "merge", "0", "1")[2]
 
 
 def test_the_command(run, tmp_path, capsys):

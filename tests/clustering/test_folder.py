@@ -10,6 +10,7 @@ from clustering.made import photographs
 import imcswav
 from imcswav.clustering import Clustering
 from imcswav.clustering.edits import Merge, edit
+from imcswav.clustering.folder import folder_features
 from imcswav.errors import ImcswavError, RunError, WeightsError
 from imcswav.metrics.acc import accuracy
 from imcswav.runs import RunFolder
@@ -123,6 +124,8 @@ def test_without_network_and_weights_it_says_what_to_do(photos, tmp_path, monkey
         imcswav.cluster(photos[0], 2, backbone="test_vit.r160_in1k", device="cpu", out=tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+    with pytest.raises(WeightsError, match=r"hf download .*or take the network of a finished run: --backbone RUN$"):
+        folder_features(photos[0], "test_vit.r160_in1k", "cpu")
 
 
 def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):

@@ -117,6 +117,13 @@ def test_the_caller_s_array_is_not_shared() -> None:
     assert np.array_equal(data.train.images[:, 0], GREY)
 
 
+def test_the_digest_tells_pixels_and_images_in_another_order() -> None:
+    given = [GREY, GREY[::-1], GREY.transpose(0, 2, 1), GREY[:, ::-1], np.roll(GREY, 1, axis=2), GREY // 2, GREY[:5]]
+    digests = [ArrayData.of(images.copy()).digest() for images in given]
+    assert len(set(digests)) == len(given)
+    assert ArrayData.of(GREY / 255).digest() == digests[0]
+
+
 def test_without_images() -> None:
     message = r"The images of this recipe are handed over from Python: imcswav.run\(recipe, data=images\)\."
     for act in (ArrayData.Config().facts, ArrayData.Config().build):

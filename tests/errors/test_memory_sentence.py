@@ -1,9 +1,11 @@
-"""Whatever torch or Python say when memory runs out becomes a sentence, and nothing else does."""
+"""Whatever torch or Python say when memory or the disk runs out becomes a sentence, and nothing else does."""
+
+import errno
 
 import pytest
 import torch
 
-from imcswav.errors import short_of_memory
+from imcswav.errors import disk_refused, short_of_memory
 
 
 def test_what_torch_says_of_too_large_tensors():
@@ -21,3 +23,17 @@ def test_memory_of_a_device_and_of_python():
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("not enough memory"), KeyError("x")])
 def test_other_errors_are_none(error):
     assert short_of_memory(error) == ""
+    assert disk_refused(error) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b.csv"), "a/b.csv can't be read or written: Permission"),
+        (OSError(errno.ENOSPC, "No space left on device"), "A file can't be read or written: No space left on device;"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), ""),
+    ],
+)
+def test_what_the_disk_refuses(error, said):
+    assert disk_refused(error).startswith(said)
+    assert bool(disk_refused(error)) is bool(said)

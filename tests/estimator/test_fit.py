@@ -108,6 +108,16 @@ def test_colour_images_and_flat_ones(tmp_path):
     assert not hasattr(flat.fit(colour), "n_features_in_")
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_any_number_of_grey_images_goes_through_a_colour_network(count):
+    grey = np.random.default_rng(0).integers(0, 256, (40, 9, 9), dtype=np.uint8)
+    found = estimator(settings={"data.channels": 3}).fit(grey)
+    assert np.array_equal(found.predict(grey[:count]), found.labels_[:count])
+    colour = estimator().fit(np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match="one colour image or several grey ones"):
+        colour.predict(grey[:3])
+
+
 def test_labels_change_nothing(fitted):
     labels = np.arange(200) % 5
     for given in (labels, labels[::-1].copy()):

@@ -69,6 +69,15 @@ def test_agreement_is_the_mean_over_the_other_runs_of_images_that_all_have(tmp_p
     assert seed_agreement({9: runs[9], 2: assigned(tmp_path / "other", {"x": 0})}) == {}
 
 
+def test_a_collapsed_run_agrees_with_none_not_even_another(tmp_path):
+    one, other = dict.fromkeys("abcd", 0), dict.fromkeys("abcd", 3)
+    split = {"a": 0, "b": 1, "c": 0, "d": 1}
+    tables = {seed: assigned(tmp_path / str(seed), table) for seed, table in enumerate((one, other, split, split))}
+    found = seed_agreement(tables)
+    assert [row["seed_agreement"] for row in found.values()] == pytest.approx([0, 0, 1 / 3, 1 / 3], abs=1e-6)
+    assert [row["seed_agreement_nmi"] for row in found.values()] == pytest.approx([0, 0, 1 / 3, 1 / 3], abs=1e-6)
+
+
 def test_the_best_is_the_largest_of_a_signal_and_the_smallest_of_a_loss():
     found = {3: {"loss": 1.0, "silhouette": 0.2}, 1: {"loss": -2.0, "silhouette": 0.5}, 7: {"silhouette": 0.5}}
     assert (choose(found, "silhouette").seed, choose(found, "loss").seed) == (1, 1)

@@ -40,6 +40,13 @@ def test_loads_at_larger_sizes(images: int, prototypes: int) -> None:
     assert loads_P.max() - loads_P.min() <= 1
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_scores_that_are_not_finite_have_codes_of_nan(value: float) -> None:
+    scores = torch.zeros(2, 4, 2)
+    scores[1, 2, 0] = value
+    assert Equipartition.create()(scores).isnan().all()
+
+
 def test_precision() -> None:
     assert Equipartition.create()(torch.zeros(1, 4, 2, dtype=torch.bfloat16)).dtype == torch.float32
     assert Equipartition.create()(torch.zeros(1, 4, 2, dtype=torch.float64)).dtype == torch.float64
