@@ -29,8 +29,10 @@ def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]
     """The recipe of an ``ImageClustering`` for the images ``given``, and all that changes it.
 
     The user's settings stand between what they may change and what the parameters say. Raises ValueError for a setting
-    that is a parameter, TypeError for clusters that are no whole number.
+    that is a parameter, TypeError for settings that are no dict and clusters that are no whole number.
     """
+    if not isinstance(estimator.settings or {}, Mapping):
+        raise TypeError(f'settings has to be a dict such as {{"trainer.epochs": 20}}, not {estimator.settings!r}.')
     settings = {key: _plain(value) for key, value in (estimator.settings or {}).items()}
     for key in OWN.keys() & settings.keys():
         raise ValueError(f"settings has '{key}', which is the parameter {OWN[key]}; give it there.")

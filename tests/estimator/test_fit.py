@@ -145,6 +145,8 @@ def test_wrong_shapes_and_parameters_are_told():
         estimator(image_shape=(3, 9)).fit(PIXELS.reshape(-1, 64))
     with pytest.raises(ValueError, match=r"'clusters', which is the parameter n_clusters"):
         estimator(settings={"clusters": 4}).fit(PIXELS)
+    with pytest.raises(TypeError, match="settings has to be a dict"):
+        estimator(settings="trainer.epochs=2").fit(PIXELS)
     with pytest.raises(RecipeError, match=r"trainer.epoch"):
         estimator(settings={"trainer.epoch": 4}).fit(PIXELS)
     with pytest.raises(TypeError):
