@@ -146,7 +146,9 @@ def _shares(codes_GBP: Tensor) -> dict[str, Tensor]:
     views, images, _ = codes_GBP.shape
     total_P = batch_sum(codes_GBP.sum((0, 1)))
     share_P = total_P / total_P.sum()
-    entropy = batch_sum(torch.special.entr(codes_GBP).sum()) / (views * batch_size(images))
+    # special.entr takes twice as long on a CPU, a sixth of the whole loss
+    terms_GBP = codes_GBP * codes_GBP.clamp_min(torch.finfo(codes_GBP.dtype).tiny).log()
+    entropy = -batch_sum(terms_GBP.sum()) / (views * batch_size(images))
     return {
         "swav/effective_prototypes": torch.special.entr(share_P).sum().exp(),
         "swav/largest_share": share_P.amax(),
