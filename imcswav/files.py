@@ -15,7 +15,7 @@ from imcswav.errors import RunError
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         write(temporary)
         _flush(temporary)
@@ -23,6 +23,10 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -35,12 +39,16 @@ def refuse_existing(path: Path | None, given_by: str = "name") -> None:
     """Raise RunError when a file that is to be written exists, or can't be made: before the work that it is for."""
     if path is None:
         return
-    if path.exists():
-        raise RunError(f"{path} exists and is not overwritten; give another {given_by}.")
-    if not path.parent.is_dir():
-        raise RunError(f"The folder {path.parent} does not exist; make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise RunError(f"{path} can't be written: Permission denied; give one in another folder.")
+    try:
+        if path.exists():
+            raise RunError(f"{path} exists and is not overwritten; give another {given_by}.")
+        if not path.parent.is_dir():
+            raise RunError(f"The folder {path.parent} does not exist; make it first.")
+        temporary = _beside(path)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise RunError(f"{path} can't be written: {error.strerror or error}; give another {given_by}.") from error
 
 
 def existing(path: Path) -> Path:

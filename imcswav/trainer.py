@@ -258,7 +258,7 @@ class Trainer:
                 f"The checkpoint in {self.run.checkpoints} has no {lacking}: another version wrote it; go on with that "
                 f"version (environment.json names it), or start a new run."
             )
-        if state["data"] not in (self.digest, self.data.former_digest()):
+        if state["data"] != self.digest and state["data"] != self.data.former_digest():
             raise RunError(
                 f"The training images are not those that the run {self.run.path} began with (then {state['data']}, now "
                 f"{self.digest}); bring them back (data.placement as it was), or start a new run."

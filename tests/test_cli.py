@@ -209,13 +209,13 @@ def test_a_disk_that_refuses_is_no_defect(capsys, monkeypatch):
     assert err.startswith("there/k.csv can't be read or written: Permission denied;")
 
 
-def test_a_file_that_could_not_be_written_is_refused_before_any_work(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("imcswav.files.os.access", lambda path, mode: path != tmp_path)
-    code, _, err = call(capsys, "choose-k", "nothing.npz", "--csv", tmp_path / "k.csv")
-    assert (code, err) == (
-        2,
-        f"{tmp_path / 'k.csv'} can't be written: Permission denied; give one in another folder.\n",
-    )
+def test_a_file_that_could_not_be_written_is_refused_before_any_work(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    for name, reason in (("a" * 300 + ".csv", "File name too long"), ("file/k.csv", "")):
+        code, _, err = call(capsys, "choose-k", "nothing.npz", "--csv", tmp_path / name)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"{name} can't be written: {reason}; give another name." in err if reason else "does not exist" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_version(capsys):

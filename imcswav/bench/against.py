@@ -123,8 +123,9 @@ def losses(subject: Subject, compiled: bool) -> list[Contest]:
             GOALS.get(name) if subject.device.type == "cpu" else None,
         )  # fmt: skip
 
-    ways = (False, True) if compiled else (False,)
-    return [contest(loss, way) for loss in subject.learner.losses for way in ways]  # type: ignore[union-attr]
+    losses: Any = subject.learner.losses
+    ways = [(loss, way) for loss in losses for way in (False, True)]
+    return [contest(loss, way) for loss, way in ways if not way or (compiled and loss.compilable())]
 
 
 def _clear(tensors: Iterable[Tensor]) -> None:

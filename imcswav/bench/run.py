@@ -125,7 +125,8 @@ def _contests(
     with fair_threads(torch.device("cpu")):  # the augmentation is compared on the CPU whatever the device
         crops = [augmentation(subject, way) for way in ((False, True) if compiled else (False,))]
         ratios = alternate(crops, rounds)
-    ratios += alternate([*losses(subject, compiled), whole_step(small, data, device)], rounds)
+    whole = whole_step(small, data, device)  # first, for it makes torch forget what is compiled
+    ratios += alternate([*losses(subject, compiled), whole], rounds)
     if device.type == "cuda":
         batches = max(1, min(WALL_BATCHES, len(data.train) // recipe.trainer.batch_size - 1))
         images = from_images(recipe, data, device, os.cpu_count() or 1, batches)

@@ -21,6 +21,8 @@ from imcswav.imaging.placement import Placement, choose
 from imcswav.imaging.prefetch import Fetched, InMemory, pixel_digest
 from imcswav.seeding import mix
 
+IN_ORDER = "in order"
+"""In a digest: that it sees the order of pixels and images; former ones didn't."""
 NO_STREAM = 'The data set "{name}" can\'t be streamed.'
 NO_STREAM_REMEDY = 'Use placement = "auto", or store the images as files and take the data set "image_folder".'
 
@@ -193,18 +195,18 @@ class Data(Component, kind="data"):
         Of streamed images the files' sizes and times stand for the pixels.
         """
         images = self.train.images
-        return self._digest(pixel_digest(images) if isinstance(images, Tensor) else images.checksum())
+        pixels = pixel_digest(images) if isinstance(images, Tensor) else images.checksum()
+        return self._digest(pixels, "streamed images" if self.streamed else f"images {IN_ORDER}")
 
     def former_digest(self) -> str:
         """As version 0.1.0 has it in runs begun before 2026-11-28: it saw the sum of all pixels, and no order."""
         images = self.train.images.images if isinstance(self.train.images, InMemory) else self.train.images
         known = str(int(images.sum(dtype=torch.int64))) if isinstance(images, Tensor) else images.checksum()
-        return self._digest(known)
+        return self._digest(known, "streamed images" if self.streamed else "images")
 
-    def _digest(self, pixels: str) -> str:
+    def _digest(self, pixels: str, kind: str) -> str:
         names = hashlib.sha256("\0".join(self.train.names).encode("utf-8", "surrogatepass"))
         names.update(pixels.encode())
-        kind = "streamed images" if self.streamed else "images"
         return f"{len(self.train)} {kind}, {names.hexdigest()[:12]}"
 
     def measure(self, chunks: Iterable[Tensor] | None = None) -> None:

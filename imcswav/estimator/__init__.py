@@ -62,6 +62,9 @@ class ImageClustering(_Base):
     problems of the recipe, RunError where ``out`` is filled.
     """
 
+    _stacks = False
+    """Whether what was fitted on were grey images (N, H, W)."""
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -165,8 +168,9 @@ class ImageClustering(_Base):
             images: Array = check_array(X, allow_nd=True, ensure_min_samples=least, estimator=self)
             if reset:
                 self._stacks = dimensions == 3
-            # three grey images have the shape of one in colour, but as many axes as those that it was fitted on
-            return images[:, None] if dimensions == 3 and self._stacks else images
+            # three grey images have the shape of one in colour, but as many axes as those that were fitted on
+            alone = dimensions == 3 and self._stacks and images.shape[2] != 3
+            return images[:, None] if alone else images
         flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
         return unflatten(flat_NP, self.image_shape)
 

@@ -31,7 +31,7 @@ def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]
     The user's settings stand between what they may change and what the parameters say. Raises ValueError for a setting
     that is a parameter, TypeError for settings that are no dict and clusters that are no whole number.
     """
-    if not isinstance(estimator.settings or {}, Mapping):
+    if not isinstance({} if estimator.settings is None else estimator.settings, Mapping):
         raise TypeError(f'settings has to be a dict such as {{"trainer.epochs": 20}}, not {estimator.settings!r}.')
     settings = {key: _plain(value) for key, value in (estimator.settings or {}).items()}
     for key in OWN.keys() & settings.keys():

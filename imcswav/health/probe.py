@@ -59,7 +59,7 @@ def spread(features_NF: Tensor) -> dict[str, float]:
     ``feature_rank`` is exp of the entropy of the singular values' shares of the centred features, in [1, F]; 0 where
     all are alike (effective rank, Roy & Vetterli 2007).
     """
-    x_NF = features_NF.double().cpu()
+    x_NF = features_NF.cpu().double()
     if not torch.isfinite(x_NF).all():
         return {}
     unit_NF = torch.nn.functional.normalize(x_NF, dim=1)

@@ -12,12 +12,13 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 THREAD_NAME = "imcswav-fetch"
-DIGESTED, PHI = 2**22, 0x9E3779B1
-"""Pixels at a time of a digest, and a multiplier that scatters its weights (Knuth's, 2³² over the golden ratio)."""
+DIGESTED = 2**22
+"""Pixels at a time of a digest."""
 
 
 class Fetched(ABC):
@@ -123,10 +124,13 @@ class InMemory(Fetched):
 def pixel_digest(images: Tensor) -> str:
     """Tells uint8 images (N, C, H, W) from others, and from the same pixels or images in another order.
 
-    A digest of each image's sum of pixels times weights in [1, 2¹⁶]: exact in float64 on any device.
+    A digest of each image's sum of pixels times weights drawn once for all from [1, 2¹⁶]: exact in float64, and so the
+    same on every device.
     """
     pixels = math.prod(images.shape[1:])
-    weights_Q = ((torch.arange(1, pixels + 1, device=images.device) * PHI >> 16) % 2**16 + 1).double()
-    chunks = images.flatten(1).split(max(1, DIGESTED // max(1, pixels)))
-    sums_N = torch.cat([chunk_nQ.double() @ weights_Q for chunk_nQ in chunks])
+    device = images.device if images.device.type in ("cpu", "cuda") else torch.device("cpu")  # MPS has no float64
+    drawn_Q = (np.random.PCG64(0).random_raw(pixels) >> 48).astype(np.float64) + 1
+    weights_Q = torch.from_numpy(drawn_Q).to(device)
+    chunks = images.split(max(1, DIGESTED // max(1, pixels)))
+    sums_N = torch.cat([chunk.to(device).flatten(1).double() @ weights_Q for chunk in chunks])
     return hashlib.sha256(sums_N.long().cpu().numpy().tobytes()).hexdigest()

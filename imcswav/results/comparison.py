@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imcswav.data import IN_ORDER
 from imcswav.errors import ImcswavError
 from imcswav.files import refuse_existing, write_json
 from imcswav.recipe.flat import flat
@@ -137,12 +138,19 @@ def _doubt(one: _Run, other: _Run) -> tuple[bool, str | None]:
         if within(path, ("data", "evaluation.train_on")) and one.settings.get(path) != other.settings.get(path)
     ]
     others = [path for path in differing if not within(path, WHERE)]
+    known = [f"{path} differs" for path in others if within(path, ("data",))]
     if one.data is None or other.data is None:
-        return False, _may_differ([f"{path} differs" for path in others if within(path, ("data",))])
+        return False, _may_differ(known)
+    if _former(one.data) != _former(other.data):
+        return False, _may_differ([*known, "an earlier version digested one of them otherwise"])
     streamed = any("streamed" in digest for digest in (one.data, other.data))
     if all(within(path, SHAPE) for path in others) and (others or streamed):
         return False, _may_differ([f"{path} differs" for path in others] + ["files are streamed"] * streamed)
     return True, f"they were trained on different images ({one.data}; {other.data}), so there is no ARI."
+
+
+def _former(digest: str) -> bool:
+    return IN_ORDER not in digest and "streamed" not in digest
 
 
 def _may_differ(reasons: list[str]) -> str | None:

@@ -149,7 +149,7 @@ def neighbour_agreement(features_NF: Tensor, clusters_N: Array, rows_n: Array) -
     own_n = cluster_N[rows.to(features_NF.device)]
     near = neighbours(features_NF[rows.to(features_NF.device)], features_NF, NEIGHBOURS, rows)
     near_nk = torch.cat(list(near))
-    return float((cluster_N[near_nk] == own_n[:, None]).double().mean())
+    return float((cluster_N[near_nk] == own_n[:, None]).cpu().double().mean())
 
 
 def kmeans_agreement(features_NF: Array, clusters_N: Array, clusters: int, seed: int) -> float | None:

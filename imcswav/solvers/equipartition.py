@@ -20,14 +20,14 @@ class Equipartition(Solver, name="equipartition"):
 
     Exact, and what Sinkhorn tends to for ε → 0. Solved on the host
     (``scipy.optimize.linear_sum_assignment``), so it waits for the device once a step: meant for small
-    batches and for comparisons. Every process of several solves the whole batch. Scores that aren't finite have codes
-    of NaN.
+    batches and for comparisons. Every process of several solves the whole batch. Where any score isn't finite all
+    codes are NaN.
     """
 
     def forward(self, scores_GBP: Tensor) -> Tensor:
         """One-hot codes (G, B, P)."""
         dtype = torch.promote_types(scores_GBP.dtype, torch.float32)
-        whole_GBP = whole_batch(scores_GBP.transpose(0, 1)).transpose(0, 1).double().cpu().numpy()
+        whole_GBP = whole_batch(scores_GBP.transpose(0, 1)).transpose(0, 1).cpu().double().numpy()
         if not np.isfinite(whole_GBP).all():
             return torch.full_like(scores_GBP, torch.nan, dtype=dtype)
         chosen_GB = np.stack([_assign(scores_BP) for scores_BP in whole_GBP])

@@ -121,14 +121,24 @@ def test_without_a_compiler_compiling_is_refused(recipe_file, capsys, monkeypatc
 
 
 def test_crops_and_losses_are_compared_compiled_too(recipe_file, capsys, monkeypatch, tmp_path):
-    compiled = []
-    monkeypatch.setattr("torch.compile", lambda part, **options: compiled.append(part) or part)
+    compiled, calls = [], []
+
+    def compile(part, **options):
+        compiled.append(part)
+        return lambda *given: calls.append(part.name) or part(*given)
+
+    monkeypatch.setattr("torch.compile", compile)
     options = ("--against", "loop", "--compile", "--rounds", "1", "--json", tmp_path / "b.json")
     assert call(capsys, "bench", recipe_file, *options)[0] == 0
     assert [part.name for part in compiled] == ["multicrop", "swav", "imc"]
     names = [row["name"] for row in json.loads((tmp_path / "b.json").read_text())["against"]["ratios"]]
     asked = ["augmentation", "swapped prediction", "mutual information"]
     assert [name for name in names if name.endswith(", compiled")] == [f"{name}, compiled" for name in asked]
+    assert all(calls.count(part.name) > 3 for part in compiled)  # once to try, then in two rounds
+    monkeypatch.setattr(IMC, "compilable", lambda self: False)
+    compiled.clear()
+    assert call(capsys, "bench", recipe_file, *options[:-1], tmp_path / "c.json")[0] == 0
+    assert [part.name for part in compiled] == ["multicrop", "swav"]  # training wouldn't compile it
 
 
 def test_an_unknown_opponent(recipe_file, capsys):

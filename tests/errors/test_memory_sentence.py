@@ -31,7 +31,10 @@ def test_other_errors_are_none(error):
     [
         (PermissionError(errno.EACCES, "Permission denied", "a/b.csv"), "a/b.csv can't be read or written: Permission"),
         (OSError(errno.ENOSPC, "No space left on device"), "A file can't be read or written: No space left on device;"),
+        (OSError(errno.EROFS, "Read-only file system", "a"), "a can't be read or written: Read-only file system;"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a can't be read or written: File name too long;"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), ""),
+        (PermissionError(errno.EPERM, "Operation not permitted"), ""),  # of a socket, perhaps
     ],
 )
 def test_what_the_disk_refuses(error, said):

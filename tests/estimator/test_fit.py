@@ -113,6 +113,11 @@ def test_any_number_of_grey_images_goes_through_a_colour_network(count):
     grey = np.random.default_rng(0).integers(0, 256, (40, 9, 9), dtype=np.uint8)
     found = estimator(settings={"data.channels": 3}).fit(grey)
     assert np.array_equal(found.predict(grey[:count]), found.labels_[:count])
+    with pytest.raises(DataError, match="one colour image or several grey ones"):  # each would be one of 9 × 1 pixels
+        found.predict(np.zeros((5, 9, 3), np.uint8))
+    found.fit(list(grey))
+    with pytest.raises(DataError, match="one colour image or several grey ones"):
+        found.predict(grey[:3])
     colour = estimator().fit(np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="one colour image or several grey ones"):
         colour.predict(grey[:3])

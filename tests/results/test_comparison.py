@@ -71,7 +71,7 @@ def test_different_images_of_the_same_names_have_no_agreement(two, tiny, tmp_pat
     same, different, again = compare_runs([*two, tmp_path / "other"], json_file=tmp_path / "all.json").agreements
     assert (same.note, same.ari is None) == (None, False)
     assert (different.images, different.ari) == (again.images, again.ari) == (0, None)
-    assert "trained on different images (40 images, " in different.note
+    assert "trained on different images (40 images in order, " in different.note
     assert json.loads((tmp_path / "all.json").read_text())["agreement"][1]["note"] == different.note
     tables.comparison(compare_runs([two[0], tmp_path / "other"]))
     assert "Warning: runs 1 and 2: they were trained on different images" in capsys.readouterr().err
@@ -112,6 +112,15 @@ def test_older_summaries_have_no_digest(two):
     (agreement,) = compare_runs(two).agreements
     assert agreement.ari is not None
     assert "data.resize differs" in agreement.note
+
+
+def test_a_digest_of_an_earlier_version_proves_nothing(two):
+    changed(two[0], "40 images, a")
+    (agreement,) = compare_runs(two).agreements
+    assert agreement.ari is not None
+    assert "may not be the same (an earlier version digested one of them otherwise)" in agreement.note
+    changed(two[1], "40 images, b")
+    assert compare_runs(two).agreements[0].ari is None
 
 
 def test_a_series_of_seeds_stands_for_its_runs(tiny, tmp_path, two):

@@ -109,6 +109,7 @@ def test_head_agreement_is_the_mean_rand_index_of_the_used_copy_with_each_other(
     assert signals.head_agreement(np.stack(copies, 1)) == pytest.approx(expected)
     assert signals.head_agreement(used[:, None]) is None
     assert signals.head_agreement(np.zeros((40, 3), int)) is None  # all in one cluster
+    assert signals.head_agreement(np.stack([np.zeros(40, int), used], 1)) is None
 
 
 def test_predictability_fits_without_the_images_it_asks_for():

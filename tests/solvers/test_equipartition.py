@@ -44,7 +44,9 @@ def test_loads_at_larger_sizes(images: int, prototypes: int) -> None:
 def test_scores_that_are_not_finite_have_codes_of_nan(value: float) -> None:
     scores = torch.zeros(2, 4, 2)
     scores[1, 2, 0] = value
-    assert Equipartition.create()(scores).isnan().all()
+    codes = Equipartition.create()(scores.bfloat16())
+    assert codes.isnan().all()
+    assert codes.dtype == torch.float32
 
 
 def test_precision() -> None:
