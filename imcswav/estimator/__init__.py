@@ -169,8 +169,8 @@ class ImageClustering(_Base):
             if reset:
                 self._stacks = dimensions == 3
             # three grey images have the shape of one in colour, but as many axes as those that were fitted on
-            alone = dimensions == 3 and self._stacks and images.shape[2] != 3
-            return images[:, None] if alone else images
+            grey = dimensions == 3 and self._stacks and images.shape[2] != 3
+            return images[:, None] if grey else images
         flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
         return unflatten(flat_NP, self.image_shape)
 
