@@ -99,15 +99,20 @@ def to_host(value: Any) -> Any:
 
 
 def save(folder: Path, state: dict[str, Any], step: int) -> Path:
-    """Write ``state`` as ``step-<n>.pt`` into ``folder`` and drop all but the newest two."""
+    """Write ``state`` as ``step-<n>.pt`` into ``folder`` and drop all but the newest two.
+
+    Those of later steps go too: they couldn't be read when training went on from an earlier one.
+    """
     make_folder(folder)  # but not a run folder that was deleted under the run
     path = folder / f"step-{step:09d}.pt"
     try:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
     except RuntimeError as error:  # how torch's writer tells of a full disk
         raise OSError(None, str(error).splitlines()[0], str(path)) from error
-    for old in saved(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    paths = saved(folder)
+    own = paths.index(path) + 1
+    for other in [*paths[: max(0, own - KEPT)], *paths[own:]]:
+        other.unlink(missing_ok=True)
     return path
 
 

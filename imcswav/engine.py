@@ -121,19 +121,31 @@ class Engine:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             scalars = self._network(batch, HiddenProgress() if hidden else progress, seed)
         optimizer.zero_grad(set_to_none=True)
+        if not scalars["loss"].requires_grad:
+            raise ImcswavError(
+                f"Nothing can be learnt at step {progress.step}: no loss that is on reaches a weight; add one that "
+                f"does, or let them begin at the first step (start = 0)."
+            )
         scalars["loss"].backward()
         learner.before_update(progress)
         if self.settings.clip_gradient is not None:
             norm = nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
         else:
-            norm = _norm([p.grad for p in learner.parameters() if p.grad is not None])
+            norm = self._norm([p.grad for p in learner.parameters() if p.grad is not None])
         optimizer.step()
         learner.after_step(progress)
         return {name: value.detach() for name, value in scalars.items()} | {GRADIENT: norm}
 
     def weight_norm(self) -> Tensor:
         """Length of all parameters together, on the device: no finite number where one of them is none."""
-        return _norm([parameter.detach() for parameter in self.learner.parameters()])
+        return self._norm([parameter.detach() for parameter in self.learner.parameters()])
+
+    def _norm(self, tensors: list[Tensor]) -> Tensor:
+        """Length of all tensors together, in a few launches; 0 of none, when all that could move is frozen."""
+        if not tensors:
+            return torch.zeros((), device=self.device)
+        norms = torch.stack([norm.float() for norm in torch._foreach_norm(tensors)])
+        return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
 
     @property
     def precision(self) -> str:
@@ -162,12 +174,6 @@ def _shared(learner: Learner) -> Any:
     new = "forward_sync_buffers" in inspect.signature(ddp).parameters
     kept: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
     return ddp(learner, find_unused_parameters=True, **kept)
-
-
-def _norm(tensors: list[Tensor]) -> Tensor:
-    """Length of all tensors together, in a few launches."""
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(tensors)])
-    return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
 
 
 def _reason(error: Exception) -> str:

@@ -107,6 +107,8 @@ class Trainer:
             with self._timed():
                 self._train_step(batch)
                 values = self._collect_logs() if self._log_due() else None
+                if values is None and self.interrupted:
+                    self._means()  # what is no number must not take a good checkpoint's place
             if values is not None:
                 self._agree()
                 self.call("log", values)
@@ -156,8 +158,8 @@ class Trainer:
             yield batch
 
     def _log_due(self) -> bool:
-        """Every few steps, and wherever a checkpoint may follow: what is no number must not take a good one's place."""
-        ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps or self.interrupted
+        """Every few steps, and at the end of an epoch: where a checkpoint may follow, and no signal changes it."""
+        ends = self.step % self.steps_per_epoch == 0 or self.step == self.steps
         return ends or self.step % self.settings.log_every == 0
 
     def _train_step(self, batch: Batch) -> None:
@@ -173,19 +175,27 @@ class Trainer:
         self._counts.update(scalars.keys())
 
     def _collect_logs(self) -> dict[str, float]:
-        """Means since the last call over the steps that had each: the one place where the host waits for the device."""
+        """The means, which then begin anew, and the learning rate."""
+        values = self._means()
+        self._sums, self._counts = {}, Counter()
+        self.logged = values | {"lr": self.engine.lr}
+        return self.logged
+
+    def _means(self) -> dict[str, float]:
+        """Since the last log, over the steps that had each: the one place where the host waits for the device.
+
+        Raises RunError where the loss or the weights are no finite numbers.
+        """
         found = [value.float() for value in self._sums.values()]
         found = [*distributed.batch_mean(torch.stack(found)), self.engine.weight_norm()]
         *sums, weights = torch.stack(found).tolist()
         values = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         values[WEIGHTS] = weights
-        self._sums, self._counts = {}, Counter()
         if not math.isfinite(values["loss"]) or not math.isfinite(weights):
             text = self._diverged(values)
             self.call("diverge", text)
             raise RunError(text)
-        self.logged = values | {"lr": self.engine.lr}
-        return self.logged
+        return values
 
     def _diverged(self, values: dict[str, float]) -> str:
         parts = [name.removeprefix("loss/") for name in values if name.startswith("loss/")]
@@ -241,6 +251,8 @@ class Trainer:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "logged": self.logged,
+            "sums": self._sums,
+            "counts": dict(self._counts),
             "callbacks": {callback.name: state for callback in self.callbacks if (state := callback.state())},
         }
         self.checkpoints.save(state, self.step)
@@ -280,8 +292,13 @@ class Trainer:
             ) from error
         restore_own(self.learner, state, self.device)
         self.step, self.epoch = state["step"], state["epoch"]
+        if self.step < self.steps:  # an epoch that max_steps had cut short goes on, where that was raised
+            self.epoch = min(self.epoch, self.step // self.steps_per_epoch)
         self.stopped = state.get("stopped")  # a checkpoint of an earlier version has none
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
-        self.logged = state.get("logged", {})  # a version before kept none
+        # a version before kept none of these
+        self.logged = state.get("logged", {})
+        self._sums = {name: total.to(self.device) for name, total in state.get("sums", {}).items()}
+        self._counts = Counter(state.get("counts", {}))
         for callback in self.callbacks:
             callback.restore(state.get("callbacks", {}).get(callback.name, {}))

@@ -268,3 +268,13 @@ def test_ctrl_c_before_the_thread_is_there_loses_no_checkpoint(tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt), writer:
         writer.save({"x": torch.ones(2)}, 5)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000005.pt"]
+
+
+@pytest.mark.filterwarnings("ignore:Damaged")
+def test_what_could_not_be_read_does_not_push_out_what_can(tmp_path):
+    """Training went on from step 14, for 28 was torn: its name is later than those of good ones for a while."""
+    save(tmp_path, 14, 28)
+    checkpoint.saved(tmp_path)[-1].write_bytes(b"torn")
+    assert checkpoint.load_latest(tmp_path)["step"] == 14
+    save(tmp_path, 20)
+    assert names(tmp_path) == ["step-000000014.pt", "step-000000020.pt"]

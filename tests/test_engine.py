@@ -279,3 +279,29 @@ def test_cuda_graphs_agree_with_eager_steps_over_twenty(precision, monkeypatch):
     tolerance = 1e-3 if precision == "fp32" else 0.05
     for trainer in ({"compile": False}, {"compile": True, "cuda_graph": False}, {"compile": True}):
         torch.testing.assert_close(run(**trainer), eager, rtol=tolerance, atol=tolerance)
+
+
+class Constant(Loss, name="constant_for_a_test"):
+    config: Loss.Config
+
+    def forward(self, step):
+        return step["classifier"].new_zeros(())
+
+
+def test_a_loss_that_reaches_no_weight_is_told():
+    model = learner()
+    model.losses = torch.nn.ModuleList([Constant.create()])
+    with pytest.raises(ImcswavError, match="Nothing can be learnt at step 0: no loss that is on reaches a weight"):
+        train(engine(model), 1)
+
+
+def test_a_step_in_which_all_is_frozen_changes_nothing():
+    model = learner(
+        heads={"prototypes": {"name": "prototypes", "count": 3, "freeze_steps": 3, "detach": True}},
+        losses=[{"name": "swav"}], assignment="prototypes",
+    )  # fmt: skip
+    one = engine(model)
+    before = model.heads["prototypes"].weight.clone()
+    scalars = one.step(batch(), Progress(0, 0, 10, 5))
+    assert scalars["gradient_norm"] == 0
+    torch.testing.assert_close(model.heads["prototypes"].weight, before)

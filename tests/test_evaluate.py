@@ -189,3 +189,11 @@ def test_baselines_are_kmeans_on_pixels_and_features(tiny, tmp_path, monkeypatch
     assert baselines(found, trainer.recipe)["kmeans_acc"] == 1.0
     monkeypatch.setattr(evaluate, "BASELINE_VALUES", 64)  # not even one image for each cluster
     assert 0.5 <= baselines(found, trainer.recipe)["kmeans_acc"] <= 1.0
+
+
+def test_no_baseline_has_more_clusters_than_images(tiny, tmp_path):
+    """As when most files of a folder could not be read."""
+    trainer = prepare(tiny, tmp_path, test=True)
+    found = assessed(trainer)
+    many = trainer.recipe.model_copy(update={"clusters": len(trainer.data.train) + 1})
+    assert baselines(found, many) == {}

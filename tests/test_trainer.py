@@ -23,7 +23,10 @@ from imcswav.learners import Embedding, Learner
 from imcswav.losses import Loss
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
+from imcswav.results.logged import read_rows
 from imcswav.runs import RunFolder
+from imcswav.seeding import mix
+from imcswav.trainer import DATA
 
 
 def weights(run):
@@ -347,3 +350,36 @@ def test_steps_on_cuda_never_wait_for_the_device(tiny, tmp_path):
             trainer._train_step(batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("stop", [9, 10, 20])  # inside an epoch, beside a log, near the end
+def test_an_interruption_leaves_no_trace_in_what_is_logged(tiny, tmp_path, stop):
+    tiny["trainer"]["log_every"] = 5
+    whole = imcswav.run(tiny, out=tmp_path / "whole")
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "stopped")
+    StopAfter(trainer, stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    stopped = imcswav.resume(tmp_path / "stopped")
+    times = {"seconds", "images_per_second"}
+    one, other = (
+        [{name: value for name, value in row.items() if name not in times} for row in read_rows(run / "metrics.jsonl")]
+        for run in (whole.path, stopped.path)
+    )
+    assert one == other
+    assert whole.summary["signals"] == stopped.summary["signals"]
+
+
+def test_an_epoch_that_max_steps_cut_short_goes_on_when_that_is_raised(tiny, tmp_path):
+    """Seven steps an epoch: the tenth is the third of the second."""
+    whole = imcswav.run(tiny, {"trainer.max_steps": 16}, out=tmp_path / "whole")
+    imcswav.run(tiny, {"trainer.max_steps": 10}, out=tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()  # as if it had ended before
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("max_steps = 10", "max_steps = 16"))
+    trainer = restore_run(RunFolder(tmp_path / "run"))
+    assert (trainer.step, trainer.epoch) == (10, 1)
+    epoch = trainer.data.batches(1, seed=mix(trainer.recipe.seed, DATA), batch_size=256)
+    rest = [batch.index.tolist() for batch in epoch][3:]
+    assert [batch.index.tolist() for batch in trainer._batches()] == rest
+    assert imcswav.resume(tmp_path / "run").summary["steps"] == whole.summary["steps"] == 16

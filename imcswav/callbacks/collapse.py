@@ -10,6 +10,7 @@ from imcswav.callbacks import Callback
 from imcswav.plugins import hookimpl
 
 if TYPE_CHECKING:
+    from imcswav.health.facts import Facts
     from imcswav.trainer import Trainer
 
 WATCHED = "/effective_clusters"
@@ -21,12 +22,12 @@ class Collapse(Callback, name="collapse"):
 
     Every loss's log "<loss>/effective_clusters", the exponential of an entropy, is averaged over the epoch's steps; of
     an epoch gone on with after Ctrl-C, over those since. The run then is evaluated and finished like any other, with
-    the checkpoint of that epoch, and its summary says why under "stopped".
+    the checkpoint of that epoch, and its summary says why under "stopped". In the last epoch it says so and no more.
     """
 
     class Config(Callback.Config):
         share: float = Field(0.5, gt=0, le=1)
-        """Least effective clusters, as a share of K."""
+        """Least effective clusters, as a share of K, or of the clusters of the head that the loss reads."""
 
     config: Config
 
@@ -34,10 +35,13 @@ class Collapse(Callback, name="collapse"):
         super().__init__(config)
         self._sums: dict[str, tuple[float, int]] = {}  # with the steps that they are over
         self._logged = 0
+        self._facts: Facts | None = None
 
     def start(self, trainer: Trainer) -> None:
         """Begin to count at the step that the run is at."""
-        self._sums, self._logged = {}, trainer.step
+        from imcswav.health.facts import facts_of
+
+        self._sums, self._logged, self._facts = {}, trainer.step, facts_of(trainer)
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Add up the means over the steps since the last log; judge at the last of an epoch."""
@@ -54,20 +58,28 @@ class Collapse(Callback, name="collapse"):
             self._sums = {}
 
     def _judge(self, trainer: Trainer) -> None:
-        clusters = trainer.recipe.clusters
         if not self._sums:
             if trainer.epoch == 0:
                 trainer.call("note", f"The callback collapse sees nothing: no loss logs a figure …{WATCHED}.")
             return
-        name, least = min(
-            ((name, total / steps) for name, (total, steps) in self._sums.items()), key=lambda pair: pair[1]
+        shares = {name: total / steps / self._clusters(name) for name, (total, steps) in self._sums.items()}
+        name = min(shares, key=lambda name: shares[name])
+        if shares[name] >= self.config.share:
+            return
+        clusters = self._clusters(name)
+        told = (
+            f"clusters die: {name} is {shares[name] * clusters:.3g}, less than {self.config.share * clusters:.3g}, "
+            f"{self.config.share:.0%} of the {clusters}; raise the entropy weight of the loss or lower optimizer.lr, "
+            f"and start anew."
         )
-        if least < self.config.share * clusters:
-            trainer.stop(
-                f"Stopped after epoch {trainer.epoch + 1} of {trainer.epochs}, for clusters die: "
-                f"{name} is {least:.3g}, less than {self.config.share:g} of {clusters}; "
-                f"raise the entropy weight of the loss or lower optimizer.lr, and start anew."
-            )
+        if trainer.step == trainer.steps:  # nothing is left to be spared
+            trainer.call("note", f"Warning: {told}")
+        else:
+            trainer.stop(f"Stopped after epoch {trainer.epoch + 1} of {trainer.epochs}, for {told}")
+
+    def _clusters(self, name: str) -> int:
+        assert self._facts is not None
+        return self._facts.counted.get(name.removesuffix(WATCHED), self._facts.clusters)
 
 
 @hookimpl

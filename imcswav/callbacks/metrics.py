@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 from imcswav.callbacks import Callback
 from imcswav.plugins import hookimpl
+from imcswav.results.logged import MARK
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -20,14 +22,22 @@ class Metrics(Callback, name="metrics"):
         path = trainer.run.path / "metrics.jsonl"
         if path.is_file():
             rows = _whole_rows(path.read_text(encoding="utf-8"))
-            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= trainer.step and not _again(row, trainer)]
-            trainer.run.write_text("metrics.jsonl", "".join(kept))
+            before = itertools.takewhile(lambda row: not _after_epoch(row, trainer), rows)
+            kept = [row for row in before if row["step"] <= trainer.step and not _again(row, trainer)]
+            trainer.run.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Append a row."""
         row = {"step": trainer.step, "epoch": trainer.epoch, "seconds": round(trainer.seconds, 3), **values}
         with (trainer.run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _after_epoch(row: dict[str, Any], trainer: Trainer) -> bool:
+    """Whether it came at the end of the epoch whose steps are done, and whose end is still to come (again)."""
+    due = trainer.step == min(trainer.steps, (trainer.epoch + 1) * trainer.steps_per_epoch)
+    own = "loss" in row or any(name.startswith(MARK) for name in row)  # of the step itself
+    return due and not trainer.ended and bool(row["step"] == trainer.step) and not own
 
 
 def _again(row: dict[str, Any], trainer: Trainer) -> bool:

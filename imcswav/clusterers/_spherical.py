@@ -120,7 +120,8 @@ def _first_centres(x_NF: Tensor, clusters: int, generator: torch.Generator) -> T
         centres_KF[start:stop] = x_NF[tried_T.view(trials, -1).gather(0, best_C.unsqueeze(0)).squeeze(0)]
         for rows in _chunks(len(x_NF), stop - start):
             gaps_N[rows] = gaps_N[rows].minimum(_gaps(x_NF[rows], centres_KF[start:stop]).amin(1))
-    return centres_KF
+    # where only rows of zeros were left to draw, the first centre again: of two alike the later stays empty
+    return torch.where(centres_KF.any(1, keepdim=True), centres_KF, centres_KF[:1])
 
 
 def _gaps(x_MF: Tensor, centres_CF: Tensor) -> Tensor:

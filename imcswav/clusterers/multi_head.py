@@ -42,7 +42,7 @@ class MultiHead(Clusterer, name="multi_head"):
         """Labels (N,); raises DataError for fewer images than clusters and for NaN."""
         rows_NF = self._rows(features_NF, fitting=True)
         mean_F = rows_NF.mean(0)
-        scale = max(float(np.sqrt(np.square(rows_NF - mean_F).mean())), np.finfo(np.float64).tiny ** 0.5)
+        scale = max(float(np.sqrt(np.square(rows_NF - mean_F).mean())), np.finfo(np.float32).tiny ** 0.5)
         frame = {"mean": torch.from_numpy(mean_F), "scale": torch.tensor(scale, dtype=torch.float64)}
         # whatever mode the caller is in, heads need gradients and full precision
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self._device.type, enabled=False):

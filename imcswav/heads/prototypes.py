@@ -16,9 +16,9 @@ from imcswav.step import Progress
 class Prototypes(Head, name="prototypes"):
     """Scores in [−1, 1]: rows scaled to length 1, times the prototypes, whose rows are of length 1.
 
-    The prototypes (P, D) start as a Linear layer's weight and are scaled back before every step. While
-    frozen they have no gradient, so that the optimiser skips them: no decay, no state. A zero gradient
-    would move them.
+    The prototypes (P, D) start as a Linear layer's weight and are scaled back before every step, and for
+    evaluation, between steps, wherever they are used. While frozen they have no gradient, so that the
+    optimiser skips them: no decay, no state. A zero gradient would move them.
     """
 
     class Config(Head.Config):
@@ -59,7 +59,8 @@ class Prototypes(Head, name="prototypes"):
         """Scores (…, P) of any embeddings (…, D), such as a queue's; at least float32, under autocast too."""
         with torch.autocast(x_MD.device.type, enabled=False):
             x_MD = x_MD.to(torch.promote_types(x_MD.dtype, self.weight.dtype))
-            return F.linear(F.normalize(x_MD, dim=-1), self.weight)
+            weight_PD = self.weight if self.training else F.normalize(self.weight, dim=-1)
+            return F.linear(F.normalize(x_MD, dim=-1), weight_PD)
 
     def phase(self, progress: Progress) -> bool:
         """Whether the prototypes are frozen."""

@@ -108,7 +108,9 @@ class Doctor:
             found |= {
                 f"best_{rest}": self._best[f"{prefix}/{rest}"] for rest in [*found] if f"{prefix}/{rest}" in self._best
             }
-            yield Scope(found, self.facts, self.facts.places.get(prefix, ""), self.facts.scored.get(prefix))
+            facts = self.facts
+            own = facts.places.get(prefix, ""), facts.scored.get(prefix), facts.counted.get(prefix)
+            yield Scope(found, facts, *own)
         yield Scope(self._network(values, step), self.facts)
 
     def _network(self, values: Mapping[str, float], step: int) -> dict[str, float]:

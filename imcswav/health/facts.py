@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imcswav.health.probe import SAMPLE
+from imcswav.losses import labels
 from imcswav.recipe.flat import flat
 from imcswav.step import split
 
@@ -32,9 +33,11 @@ class Facts:
     images: int = SAMPLE
     """How many are looked at."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where a loss stands in the recipe, by its name, which begins the names of what it logs."""
+    """Where a loss stands in the recipe, by the label that begins the names of what it logs."""
     scored: Mapping[str, Scored] = field(default_factory=dict)
-    """By the name of the loss, too."""
+    """By the label of the loss, too."""
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """The clusters that a loss tells apart, where its head has other than ``clusters``; by its label."""
 
     def value(self, name: str, within: str = "") -> Any:
         """A setting's value, such as ("epsilon", "losses.0"); None where there is none such."""
@@ -53,14 +56,21 @@ class Facts:
 
 def facts_of(trainer: Trainer) -> Facts:
     """The facts of a run; a learner without heads or losses has the fewer."""
-    recipe, learner = trainer.recipe, trainer.learner
-    heads: Any = getattr(learner, "heads", {})
-    places, scored = {}, {}
-    for number, loss in enumerate(getattr(learner, "losses", ())):
-        places[loss.name] = f"losses.{number}"
-        head = split(str(getattr(loss.config, "scores", "")))[1]
-        if head in heads:
+    recipe, losses = trainer.recipe, getattr(trainer.learner, "losses", ())
+    places, scored, counted = {}, {}, {}
+    for number, (label, loss) in enumerate(zip(labels(losses), losses, strict=True)):
+        places[label] = f"losses.{number}"
+        if (prototypes := _width(trainer, loss, "scores")) is not None:
             together = trainer.settings.batch_size + loss.config.past_images()
-            scored[loss.name] = Scored(heads[head].out_features, together)
+            scored[label] = Scored(prototypes, together)
+        if (clusters := _width(trainer, loss, "logits")) is not None:
+            counted[label] = clusters
     images = min(SAMPLE, len(trainer.data.train))
-    return Facts(recipe.clusters, flat(recipe.tables()), images, places, scored)
+    return Facts(recipe.clusters, flat(recipe.tables()), images, places, scored, counted)
+
+
+def _width(trainer: Trainer, loss: Any, setting: str) -> int | None:
+    """The width of the head that a setting of the loss names; None where it has no such setting."""
+    heads: Any = getattr(trainer.learner, "heads", {})
+    head = split(str(getattr(loss.config, setting, "")))[1]
+    return int(heads[head].out_features) if head in heads else None

@@ -46,6 +46,13 @@ class Scope:
     """Of a loss in the recipe."""
     scored: Scored | None = None
     """Of a loss with prototypes."""
+    counted: int | None = None
+    """The clusters that a loss tells apart, where they may be other than the run's."""
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters its figures are of."""
+        return self.facts.clusters if self.counted is None else self.counted
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ def _many_prototypes(scope: Scope) -> str:
 
 def _clusters_die(scope: Scope) -> str:
     return (
-        f"Clusters die: {scope.values['effective_clusters']:.3g} of {scope.facts.clusters} are in use; "
+        f"Clusters die: {scope.values['effective_clusters']:.3g} of {scope.clusters} are in use; "
         f"{_more_entropy(scope)}."
     )
 
@@ -228,7 +235,7 @@ RULES = (
     Rule("codes_say_nothing", ("prototypes_per_code", "loss"), _says_nothing, _nothing_said),
     Rule("too_many_prototypes", ("prototypes_per_code",), _outnumbered, _many_prototypes, collapse=False),
     Rule("clusters_die", ("effective_clusters", "loss"),
-         lambda scope: scope.values["effective_clusters"] < DEAD_CLUSTERS * scope.facts.clusters, _clusters_die),
+         lambda scope: scope.values["effective_clusters"] < DEAD_CLUSTERS * scope.clusters, _clusters_die),
     Rule("one_cluster", ("best_effective_clusters", "largest_share"), _one_cluster, _has_all),
     Rule("features_alike", ("best_feature_std", "feature_rank"), _fell_together, _alike),
     Rule("clusters_drawn_anew", ("churn", "effective_clusters"), _drawn_anew, _restless, collapse=False),

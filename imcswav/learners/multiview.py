@@ -24,7 +24,7 @@ from imcswav.learners._multiview_checks import check_bank, check_teacher
 from imcswav.learners._multiview_config import MultiViewConfig
 from imcswav.learners._teacher import Teacher
 from imcswav.learners._whole_images import copy_clusters, embed, outputs
-from imcswav.losses import Loss
+from imcswav.losses import Loss, labels, relabelled
 from imcswav.phases import phase_of
 from imcswav.plugins import hookimpl
 from imcswav.recompute import in_pieces, recompute_blocks
@@ -143,15 +143,17 @@ class MultiView(Learner, name="multiview"):
         scalars: dict[str, Tensor] = {}
         total: Tensor | None = None
         by_copy: dict[str, Tensor] = {}
+        logs, names = step.logs, labels(self.losses)  # type: ignore[arg-type]
         for number, loss in enumerate(self.losses):
             assert isinstance(loss, Loss)
             if banked != (self.bank is not None and number in self.bank.plan.losses):
                 continue
+            step.logs, label = {}, names[number]
             value = self._compiled.get(f"losses.{number}", loss)(step)
+            logs |= relabelled(step.logs, loss.name, label)
             if value.ndim:
                 raise PluginError(f"The loss '{loss.name}' gave a tensor of shape {tuple(value.shape)}, not a scalar.")
-            label = f"loss/{loss.name}"
-            scalars[f"{label}.{number}" if label in scalars else label] = value.detach()
+            scalars[f"loss/{label}"] = value.detach()
             weighted = loss.config.weight * value
             total = weighted if total is None else total + weighted
             for name in list(step.reports):
@@ -161,7 +163,8 @@ class MultiView(Learner, name="multiview"):
         for name, losses_E in by_copy.items():
             head: Any = self.heads[name]
             head.rank(batch_mean(losses_E))
-        return {"loss": total, **scalars, **step.logs}
+        step.logs = logs
+        return {"loss": total, **scalars, **logs}
 
     def _add_banked(self, scalars: dict[str, Tensor], step: Step, batch: Batch) -> dict[str, Tensor]:
         """The scalars with those of the bank's losses, in a step in which it is full."""
@@ -215,9 +218,9 @@ class MultiView(Learner, name="multiview"):
 
     def before_update(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""
-        self._hook("before_update", progress)
-        if self.bank is not None:
+        if self.bank is not None:  # before the heads' own hooks: what they freeze has no gradient
             self.bank.idle(p for name in self.bank.plan.run for p in self.heads[name].parameters())
+        self._hook("before_update", progress)
 
     def after_step(self, progress: Progress) -> None:
         """Hand the hook to every part that has it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -39,3 +41,18 @@ class Loss(Component, nn.Module, kind="loss"):
     def forward(self, step: Step) -> Tensor:
         """The scalar loss, a mean over images, unweighted."""
         raise NotImplementedError
+
+
+def labels(losses: Iterable[Loss]) -> list[str]:
+    """What the figures of each loss are logged under: its name, behind which a later one has its place ("imc.2")."""
+    names = [loss.name for loss in losses]
+    return [f"{name}.{number}" if name in names[:number] else name for number, name in enumerate(names)]
+
+
+def relabelled(logs: Mapping[str, Tensor], name: str, label: str) -> dict[str, Tensor]:
+    """What a loss logged, under its label: "imc/…" as "imc.2/…", any other name with the place behind it."""
+    place = label.removeprefix(name)
+    own = f"{name}/"
+    return {
+        label + key.removeprefix(name) if key.startswith(own) else key + place: value for key, value in logs.items()
+    }

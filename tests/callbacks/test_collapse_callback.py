@@ -37,7 +37,7 @@ def test_the_training_ends_with_the_epoch_in_which_clusters_die(recipe, tmp_path
     use(monkeypatch, lambda step: 2.5 if step < STEPS else 1.2)  # less than 1.5 of 3 in the second epoch
     done = imcswav.run(recipe, {"callbacks.checkpoint.every": 10}, out=tmp_path / "run")
     told = done.summary["stopped"]
-    assert told.startswith("Stopped after epoch 2 of 3, for clusters die: imc/effective_clusters is 1.2, less than 0.5")
+    assert told.startswith("Stopped after epoch 2 of 3, for clusters die: imc/effective_clusters is 1.2, less than 1.5")
     assert told in capsys.readouterr().err
     console.finished(done)
     assert told in " ".join(capsys.readouterr().out.split())
@@ -57,7 +57,7 @@ def test_the_mean_over_the_epoch_counts(recipe, tmp_path, monkeypatch, log_every
     stopped = imcswav.run(
         recipe, {"trainer.log_every": log_every, "callbacks.collapse.share": 0.63}, out=tmp_path / "other"
     )
-    assert "is 1.86, less than 0.63 of 3" in stopped.summary["stopped"]
+    assert "is 1.86, less than 1.89, 63% of the 3;" in stopped.summary["stopped"]
     assert stopped.summary["epochs"] == 1
 
 
@@ -99,3 +99,23 @@ def test_without_a_figure_to_watch_it_says_so_once(recipe, tmp_path, capsys):
     done = imcswav.run(recipe, out=tmp_path / "run")
     assert done.summary["stopped"] is None
     assert capsys.readouterr().err.count("The callback collapse sees nothing") == 1
+
+
+def test_clusters_are_those_of_the_head_that_the_loss_reads(recipe, tmp_path):
+    """A head of two clusters beside the one of three that assigns: two in use are all that it has."""
+    recipe["heads"]["pair"] = recipe["heads"]["classifier"] | {"width": 2}
+    recipe["losses"] = [{"name": "swav"}, {"name": "imc"}, {"name": "imc", "logits": "pair"}]
+    done = imcswav.run(recipe, {"callbacks.collapse.share": 0.75}, out=tmp_path / "run")
+    assert done.summary["stopped"] is None
+    recipe["losses"][2]["entropy_weight"] = 0.0
+    recipe["losses"][2]["weight"] = 30.0
+    stopped = imcswav.run(recipe, {"callbacks.collapse.share": 0.999}, out=tmp_path / "other").summary["stopped"]
+    assert "clusters die: imc.2/effective_clusters is 1." in stopped
+    assert "100% of the 2" in stopped
+
+
+def test_in_the_last_epoch_nothing_is_left_to_stop(recipe, tmp_path, monkeypatch, capsys):
+    use(monkeypatch, lambda step: 2.5 if step < 2 * STEPS else 1.2)
+    done = imcswav.run(recipe, out=tmp_path / "run")
+    assert (done.summary["stopped"], done.summary["epochs"]) == (None, 3)
+    assert "Warning: clusters die: imc/effective_clusters is 1.2, less than 1.5" in capsys.readouterr().err

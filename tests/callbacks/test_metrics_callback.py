@@ -10,7 +10,8 @@ from imcswav.runs import RunFolder
 
 
 def trainer(folder, step):
-    return SimpleNamespace(run=RunFolder(folder), ended=False, step=step, epoch=1, seconds=2.0004)
+    counts = {"step": step, "epoch": 1, "steps": 100, "steps_per_epoch": 25}
+    return SimpleNamespace(run=RunFolder(folder), ended=False, seconds=2.0004, **counts)
 
 
 def lines(folder):
@@ -43,3 +44,16 @@ def test_a_run_logs_losses_and_scores(tiny, tmp_path):
     assert all({"loss/swav", "loss/imc", "lr", "seconds", "epoch"} <= set(row) for row in losses)
     assert [(row["step"], row["epoch"]) for row in rows if "eval/acc" in row] == [(4, 1), (8, 2)]
     assert imcswav.resume(tmp_path / "run").summary["steps"] == 8
+
+
+def test_the_end_of_an_epoch_that_comes_again_is_logged_once(tmp_path):
+    """The checkpoint is of the epoch's last step; what follows it, health and scores, is computed again."""
+    metrics = Metrics.create()
+    rows = [{"loss": 1.0}, {"finding/weights_grow": 1.0}, {"health/churn": 0.5}, {"finding/one_cluster": 1.0}]
+    for values in [*rows, {"eval/acc": 0.5}]:
+        metrics.log(trainer(tmp_path, 50), values)
+    metrics.start(trainer(tmp_path, 50))
+    assert [list(row)[3:] for row in lines(tmp_path)] == [["loss"], ["finding/weights_grow"]]
+    metrics.log(trainer(tmp_path, 51), {"loss": 1.0})
+    metrics.start(trainer(tmp_path, 51))
+    assert len(lines(tmp_path)) == 3

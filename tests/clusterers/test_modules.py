@@ -1,5 +1,7 @@
 """Clusterers in torch, in float32, beside predict_proba in float64."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -51,3 +53,14 @@ def test_what_has_no_form_in_torch_says_so():
     clusterer = Spectral.create(clusters=3, seed=0)
     clusterer.fit(blobs(60, 1)[0])
     assert clusterer.module() is None
+
+
+@pytest.mark.parametrize("features", [np.zeros((12, 6), np.float32), np.full((12, 6), 0.25, np.float32)])
+def test_features_that_are_all_alike(features):
+    for cls, settings in IN_TORCH:
+        clusterer = cls.create(clusters=3, seed=0, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are fewer kinds of rows than clusters
+            clusterer.fit(features)
+        found = clusterer.module()(torch.from_numpy(features)).numpy()
+        assert np.isfinite(found).all(), cls

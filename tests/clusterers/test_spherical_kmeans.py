@@ -270,3 +270,13 @@ def test_on_cuda_as_on_the_cpu() -> None:
     assert first.labels_N.device.type == "cuda"
     assert torch.equal(first.centres_KF, second.centres_KF)
     assert (first.labels_N.cpu() == host.labels_N).float().mean() > 0.999
+
+
+def test_clusters_beyond_the_directions_are_no_ones_nearest() -> None:
+    """Rows of zeros are all that is left to draw: a centre of length 0 would be nearest to the opposite side."""
+    features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    found = spherical_kmeans(features, 4, seed=0)
+    torch.testing.assert_close(found.centres_KF.norm(dim=1), torch.ones(4))
+    used = set(found.labels_N[:2].tolist())
+    for row in ([-1.0, -1.0], [-1.0, 0.0], [1.0, 0.5]):
+        assert int(memberships(torch.tensor([row]), found.centres_KF, 0.1).argmax()) in used

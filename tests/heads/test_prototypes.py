@@ -101,3 +101,12 @@ def test_without_freezing_the_first_step_moves_them() -> None:
     start = head.weight.detach().clone()
     train(head, optimizer, range(1))
     assert (head.weight.detach() - start).abs().max() > 0.01
+
+
+def test_outside_of_training_scores_are_cosines_whatever_the_last_step_made_of_the_rows() -> None:
+    head = Prototypes.create(in_features=5, clusters=2, count=7)
+    with torch.no_grad():
+        head.weight.mul_(torch.rand(7, 1) + 0.5)
+    x_MD = torch.randn(4, 5)
+    expected = torch.nn.functional.cosine_similarity(x_MD[:, None], head.weight[None], dim=-1)
+    torch.testing.assert_close(head.eval()(x_MD), expected)

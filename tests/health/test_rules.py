@@ -1,5 +1,6 @@
 """The rules one by one: what each says of sick numbers, that healthy ones raise none, and what the doctor remembers."""
 
+import dataclasses
 import json
 
 import pytest
@@ -135,3 +136,11 @@ def test_the_doctor_goes_on_where_a_checkpoint_left_it():
 
 def test_rules_have_names_of_their_own():
     assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_a_loss_is_judged_by_the_clusters_of_its_own_head():
+    known = dataclasses.replace(facts(), counted={"imc": 4})
+    assert findings(known, *[{"imc/effective_clusters": 3.9}] * 8) == []
+    [(_, name, told)] = findings(known, *[{"imc/effective_clusters": 1.5}] * 8)
+    assert name == "clusters_die"
+    assert "1.5 of 4 are in use" in told

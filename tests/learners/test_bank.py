@@ -161,10 +161,10 @@ def test_steps_are_not_recorded():
 
 def test_means_in_the_log_are_over_the_steps_that_had_the_loss():
     trainer = SimpleNamespace(_sums={}, _counts=Counter())
-    trainer.engine = SimpleNamespace(lr=0.1, weight_norm=lambda: torch.tensor(7.0))
+    trainer.engine = SimpleNamespace(weight_norm=lambda: torch.tensor(7.0))
     for scalars in ({"loss": 1.0}, {"loss": 2.0, "loss/imc": 5.0}, {"loss": 3.0}):
         Trainer._add_logs(trainer, {name: torch.tensor(value) for name, value in scalars.items()})
-    assert Trainer._collect_logs(trainer) == {"loss": 2.0, "loss/imc": 5.0, "weight_norm": 7.0, "lr": 0.1}
+    assert Trainer._means(trainer) == {"loss": 2.0, "loss/imc": 5.0, "weight_norm": 7.0}
 
 
 def test_batches_name_the_rows_of_each_subset():
@@ -215,3 +215,14 @@ def test_a_bank_that_can_t_work_is_refused():
     assert problems(**of_it, losses=[*SETTINGS["losses"], contrast | {"labels": "classifier"}]) == {}
     with pytest.raises(RecipeError, match="no subset"):
         settings(bank=BANK).build(facts=FACTS, clusters=3)
+
+
+def test_idle_steps_leave_frozen_prototypes_where_they_are():
+    """A gradient of zeros would let the optimiser move them."""
+    heads = SETTINGS["heads"] | {"own": {"name": "prototypes", "input": "projection", "count": 5, "freeze_steps": 100}}
+    losses = [{"name": "swav"}, {"name": "imc", "scores": "own"}]
+    net = settings(bank=BANK, heads=heads, losses=losses).build(facts=SPLIT, clusters=3)
+    before = net.heads["own"].weight.clone()
+    run(net, PER_EPOCH)
+    assert net.bank._counts[1] > 0
+    torch.testing.assert_close(net.heads["own"].weight, before, atol=1e-6, rtol=0)

@@ -14,7 +14,7 @@ from imcswav.learners._heads import run_heads
 from imcswav.losses import Loss
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
-from imcswav.step import Progress
+from imcswav.step import Progress, Step
 
 
 class Spy(Loss, name="test_spy"):
@@ -307,3 +307,16 @@ def test_settings_for_a_head_that_is_not_there_name_the_one_meant():
     heads = SETTINGS["heads"] | {"classifer": {"width": 3}}
     with pytest.raises(ValidationError, match="there is no head 'classifer': write 'classifier', or give"):
         settings(heads=heads)
+
+
+def test_two_losses_of_a_kind_log_apart():
+    heads = SETTINGS["heads"] | {"other": SETTINGS["heads"]["classifier"] | {"width": 2}}
+    losses = [{"name": "imc"}, {"name": "swav"}, {"name": "imc", "logits": "other"}, {"name": "test_spy"}]
+    net = learner(heads=heads, losses=losses)
+    scalars = net(batch(), PROGRESS, 5)
+    for number, name in ((0, "imc"), (2, "imc.2")):
+        alone = Step(global_views=2, progress=PROGRESS)
+        alone.outputs = net.losses[3].step.outputs
+        assert scalars[f"loss/{name}"] == net.losses[number](alone)
+        assert scalars[f"{name}/effective_clusters"] == alone.logs["imc/effective_clusters"]
+    assert scalars["imc.2/effective_clusters"] <= 2 < scalars["imc/effective_clusters"]
