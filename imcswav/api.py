@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -24,6 +23,7 @@ from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_partly, load_recipe, placed
+from imcswav.recipe.merge import Overrides
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder
@@ -44,7 +44,7 @@ class RunResult:
 
 def run(
     recipe: str | Path | Mapping[str, Any],
-    overrides: Sequence[str] | Mapping[str, Any] = (),
+    overrides: Overrides = (),
     out: str | Path | None = None,
     data: Any = None,
     warn: Callable[[Problem], object] | None = None,
@@ -68,7 +68,7 @@ def run(
 
 def prepare(
     recipe: str | Path | Mapping[str, Any],
-    overrides: Sequence[str] | Mapping[str, Any],
+    overrides: Overrides,
     out: str | Path | None,
     data: Any,
     warn: Callable[[Problem], object] | None,
@@ -87,9 +87,7 @@ def prepare(
     return trainer
 
 
-def _loaded(
-    source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any], out: Any, data: Any
-) -> Recipe:
+def _loaded(source: str | Path | Mapping[str, Any], overrides: Overrides, out: Any, data: Any) -> Recipe:
     """The recipe; where it has mistakes, RecipeError tells with them what else would keep it from running."""
     try:
         return load_recipe(source, overrides)
@@ -150,16 +148,13 @@ def _warn(problem: Problem) -> None:
     warnings.warn(str(problem), stacklevel=4)
 
 
-def with_data(overrides: Sequence[str] | Mapping[str, Any], data: Any) -> Sequence[str] | Mapping[str, Any]:
+def with_data(overrides: Overrides, data: Any) -> Overrides:
     """The overrides, with the recipe's data replaced by those handed over."""
     if data is None:
         return overrides
     table = dump_part(data.config) if isinstance(data, Data) else {"name": ArrayData.name}
     changes = {f"data.{key}": value for key, value in table.items()}
-    if isinstance(overrides, Mapping):
-        return {**overrides, **changes}
-    texts = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items())  # JSON's are TOML's
-    return [*overrides, *texts]
+    return {**overrides, **changes} if isinstance(overrides, Mapping) else [*overrides, changes]
 
 
 def _as_data(data: Any, recipe: Recipe) -> Data | None:

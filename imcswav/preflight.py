@@ -14,7 +14,8 @@ from typing import Any
 from imcswav.check import check_run
 from imcswav.cost import Cost, estimate
 from imcswav.errors import Problem, RecipeError
-from imcswav.recipe.files import Overrides, load_partly, placed
+from imcswav.recipe.files import load_partly, placed
+from imcswav.recipe.merge import Overrides
 from imcswav.trial import Trial, try_steps
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from imcswav.model import Model
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
+from imcswav.recipe.merge import Overrides
 from imcswav.runs import RunFolder, same_but_for_place
 
-Settings = Sequence[str] | Mapping[str, Any]
 Tell = Callable[[str], object]
 SET_WEIGHTS = (
     " and add --set backbone.pretrained=false --set backbone.weights=FILE, or train without weights: --from-scratch"
@@ -44,7 +43,7 @@ def cluster(
     score: bool = False,
     device: str = "auto",
     seed: int = 0,
-    settings: Settings = (),
+    settings: Overrides = (),
     warn: Callable[[Problem], object] | None = None,
     tell: Tell = lambda text: None,
 ) -> api.RunResult:
@@ -87,7 +86,7 @@ def cluster(
         raise WeightsError(_without_weights(chosen, error.source, SET_WEIGHTS), error.source) from error
 
 
-def _stopped(out: Path, chosen: Plan, overrides: Settings) -> bool:
+def _stopped(out: Path, chosen: Plan, overrides: Overrides) -> bool:
     """Whether a folder holds the same run, begun and not finished."""
     if not (out / "recipe.toml").is_file() or RunFolder(out).finished:
         return False
@@ -109,7 +108,7 @@ def _without_weights(chosen: Plan, source: str, remedy: str) -> str:
     )
 
 
-def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Settings, tell: Tell) -> tuple[int, Data]:
+def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Overrides, tell: Tell) -> tuple[int, Data]:
     recipe = load_recipe(chosen.recipe, _combined({**changes, "clusters": 2}, settings))
     if recipe.trainer.epochs:
         raise ImcswavError(
@@ -158,14 +157,9 @@ def frozen_features(recipe: Recipe, most: int | None = None) -> tuple[Array, Dat
         return model.embed_kept(chosen).features.cpu().numpy(), data
 
 
-def _combined(changes: Mapping[str, Any], settings: Settings) -> Settings:
+def _combined(changes: Mapping[str, Any], settings: Overrides) -> Overrides:
     """The plan's changes with the caller's over them."""
-    if isinstance(settings, Mapping):
-        return {**changes, **settings}
-    return [
-        *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items()),
-        *settings,
-    ]  # JSON's values are TOML's
+    return {**changes, **settings} if isinstance(settings, Mapping) else [changes, *settings]
 
 
 def _name(folder: Path) -> str:

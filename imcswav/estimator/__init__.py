@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,9 +20,9 @@ from imcswav.api import run
 from imcswav.clusterers import Array
 from imcswav.data.array import ArrayData
 from imcswav.devices import pick_device
-from imcswav.errors import ImcswavError
-from imcswav.estimator.images import decoded, one_by_one, rescaled, unflatten, value_range
-from imcswav.estimator.settings import asked, drawn_seed
+from imcswav.errors import ImcswavError, RecipeError
+from imcswav.estimator.images import decoded, numbers_of, one_by_one, rescaled, stacked, unflatten, value_range
+from imcswav.estimator.settings import asked, drawn_seed, named
 from imcswav.learners import Embedding
 from imcswav.model import Model
 from imcswav.recipe.files import load_recipe
@@ -42,7 +43,8 @@ class ImageClustering(_Base):
 
     Pixels are uint8, uint16 (full range), bool or floats in 0 … 1. Where floats or other integers leave 0 … 1, the
     smallest and largest value seen by ``fit`` are black and white (``value_range_``): then and later, for every type
-    of array; what lies beyond is clipped.
+    of array, alone, in a list or in a Dataset; what lies beyond is clipped. A Dataset to fit on has to have pixels of
+    the first kind, for it is read once. Files and PIL images have a black and white of their own.
 
     Parameters: ``n_clusters``, how many clusters. ``recipe``, a shipped recipe's name, a TOML file or tables; None
     takes "folder_pretrained" with a backbone, "digits" for arrays of grey images of at most 12 × 12 pixels, "folder" on
@@ -84,6 +86,14 @@ class ImageClustering(_Base):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the images and assign them; ``y`` is ignored."""
+        with self._all_or_nothing():
+            try:
+                self._fit(X)
+            except RecipeError as error:
+                raise named(error) from error
+        return self
+
+    def _fit(self, X: Any) -> None:
         seed = drawn_seed(self.random_state)
         with _folder(self.out) as folder, _torch_as_it_was():
             given = self._given(X, reset=True)
@@ -98,7 +108,17 @@ class ImageClustering(_Base):
         self.features_ = embedding.features.cpu().numpy()
         self.labels_ = self.model_.assign(embedding).argmax(1)
         self.n_clusters_ = len(np.unique(self.labels_))
-        return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """A fit that fails leaves the estimator as it was: what it learnt of X must not stand beside an older model."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def predict(self, X: Any) -> Array:
         """Cluster of each image, int64 (N,) in 0 … K−1."""
@@ -144,24 +164,33 @@ class ImageClustering(_Base):
         given = self._given(X, reset=False)
         return self.model_.embed(decoded(given, size=facts.size, channels=facts.channels, resize=facts.resize))
 
-    def _given(self, X: Any, *, reset: bool) -> Array | Iterator[Any]:
+    def _given(self, X: Any, *, reset: bool) -> Array | Iterable[Any]:
         """X as an array of images or images one by one; ``reset`` where it is what is fitted on."""
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of a table that was fitted on before
                 self.__dict__.pop(name, None)
             self.value_range_, self._stacks = None, False
         items = one_by_one(X)
-        if items is not None:
-            return items
-        array = self._array(X, reset)
-        if reset:
-            self.value_range_ = value_range(array)
-        return rescaled(array, self.value_range_)
+        if items is None and isinstance(X, str | os.PathLike):
+            raise ValueError(
+                f"X is the path '{X}'; give a list of image files, such as [str(p) for p in folder.glob(…)]."
+            )
+        together = X if items is None else stacked(items)
+        if together is not None:
+            array = self._array(together, reset)
+            if reset:
+                self.value_range_ = value_range([array])
+            rows: Array = rescaled(array, self.value_range_)
+            return rows
+        assert items is not None
+        if reset and isinstance(items, list):
+            self.value_range_ = value_range(items)
+        limits = self.value_range_
+        return items if limits is None else (rescaled(item, limits) for item in items)
 
     def _array(self, X: Any, reset: bool) -> Array:
         """Finite numbers, as images; raises ValueError, or TypeError for sparse tables, in scikit-learn's words."""
-        if isinstance(X, Tensor):
-            X = (X.float() if X.is_floating_point() else X).detach().cpu().numpy()
+        X = numbers_of(X) if isinstance(X, Tensor) else X
         least = 2 if reset else 1
         dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         if dimensions in (3, 4):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,41 @@ from imcswav.errors import DataError
 from imcswav.imaging.pixels import Array, Resize
 from imcswav.imaging.read import decode_many, to_images
 
+FIXED = (np.uint8, np.uint16, np.bool_)
+"""Types of pixels whose black and white are known."""
 SHOWN = 3
 """Unreadable files that an error names."""
 
 
-def one_by_one(X: Any) -> Iterator[Any] | None:
-    """The images of a list, a Dataset or a column of paths, labels left out; None where X is a table of numbers.
+def one_by_one(X: Any) -> list[Any] | Iterator[Any] | None:
+    """The images of a list or column of paths, or of a Dataset as it goes on, labels left out; None for other X.
 
-    Raises DataError, while it goes on, for items that are neither images nor pairs (image, label).
+    Raises DataError for items that are neither images nor pairs (image, label).
     """
     column = getattr(X, "ndim", 0) == 1 and len(X) and all_paths([np.asarray(X)[0]])  # of numpy or pandas
     if column:
         X = list(X)
-    items = isinstance(X, list | tuple) and len(X) and _is_item(X[0])
-    return each_image(X, []) if items or isinstance(X, Dataset) else None
+    if isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
+        return list(each_image(X, []))
+    return each_image(X, []) if isinstance(X, Dataset) else None
+
+
+def stacked(items: Any) -> Array | None:
+    """A list of arrays or tensors of one shape as one array; None for anything else."""
+    if not isinstance(items, list) or len({getattr(item, "shape", None) for item in items}) != 1:
+        return None
+    return np.stack([numbers_of(item) for item in items]) if all(map(_is_array, items)) else None
+
+
+def numbers_of(X: Any) -> Array:
+    """A tensor as an array; an array as it is."""
+    if isinstance(X, Tensor):
+        X = (X.float() if X.is_floating_point() else X).detach().cpu().numpy()
+    return np.asarray(X)
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, np.ndarray | Tensor)
 
 
 def _is_item(item: Any) -> bool:
@@ -40,17 +61,18 @@ def _is_item(item: Any) -> bool:
     return isinstance(item, str | os.PathLike | Image.Image | bytes) or getattr(item, "ndim", 0) >= 2
 
 
-def decoded(given: Array | Iterator[Any], *, size: int | None, channels: int | None, resize: Resize) -> Tensor:
+def decoded(given: Array | Iterable[Any], *, size: int | None, channels: int | None, resize: Resize) -> Tensor:
     """Images as uint8 (N, C, S, S), one for each given; files are decoded in parallel.
 
     Raises DataError where one can't be read: other than a run, an estimator has a label for every image.
     """
     if isinstance(given, np.ndarray):
         return to_images(given, size=size, channels=channels, resize=resize)
-    first = list(itertools.islice(given, 1))
+    items = iter(given)
+    first = list(itertools.islice(items, 1))
     if not all_paths(first):
-        return to_images(itertools.chain(first, given), size=size, channels=channels, resize=resize)
-    paths = first + list(given)
+        return to_images(itertools.chain(first, items), size=size, channels=channels, resize=resize)
+    paths = first + list(items)
     images_NCHW, _, skipped = decode_many(paths, size=size or FILE_SIZE, channels=channels or 3, resize=resize)
     if skipped:
         named = "; ".join(f"{path}: {reason}" for path, reason in skipped[:SHOWN])
@@ -66,24 +88,30 @@ def unflatten(flat_NP: Array, shape: Sequence[int] | None) -> Array:
         if side * side != width:
             raise ValueError(f"{width} values an image make no square; give image_shape, such as (3, 32, 32).")
         shape = (side, side)
+    if not isinstance(shape, Sequence | np.ndarray):
+        raise TypeError(f"image_shape has to be (H, W), (H, W, C) or (C, H, W), not {shape!r}.")
     try:
         return flat_NP.reshape(count, *shape)
     except ValueError as error:
         raise ValueError(f"{width} values an image don't fill image_shape={tuple(shape)}; correct it.") from error
 
 
-def value_range(images: Array) -> tuple[float, float] | None:
-    """Smallest and largest value where pixels have a range of their own; None for uint8, uint16, bool and 0 … 1."""
-    if images.dtype in (np.uint8, np.uint16, np.bool_):
+def value_range(images: Iterable[Any]) -> tuple[float, float] | None:
+    """Smallest and largest value where pixels have a range of their own; None for uint8, uint16, bool and 0 … 1.
+
+    Of all arrays together; files and PIL images, which have a range by themselves, don't count.
+    """
+    own = [array for image in images if _is_array(image) and (array := numbers_of(image)).dtype not in FIXED]
+    if not own:
         return None
-    low, high = float(images.min()), float(images.max())
-    return None if images.dtype.kind == "f" and low >= 0 and high <= 1 else (low, high)
+    low, high = (float(found) for found in (min(array.min() for array in own), max(array.max() for array in own)))
+    return None if all(array.dtype.kind == "f" for array in own) and low >= 0 and high <= 1 else (low, high)
 
 
-def rescaled(images: Array, limits: tuple[float, float] | None) -> Array:
-    """The values of ``limits`` as 0 … 1, float32, others clipped; unchanged where there are none."""
-    if limits is None:
+def rescaled(images: Any, limits: tuple[float, float] | None) -> Any:
+    """An array's values of ``limits`` as 0 … 1, float32, others clipped; without limits, or no array, as it is."""
+    if limits is None or not _is_array(images):
         return images
     low, high = limits
-    scaled: Array = ((images.astype(np.float64) - low) / ((high - low) or 1)).astype(np.float32)
+    scaled: Array = ((numbers_of(images).astype(np.float64) - low) / ((high - low) or 1)).astype(np.float32)
     return scaled.clip(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,21 @@ def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]
     changes |= _shape(source)
     if estimator.backbone is not None:
         changes |= _frozen(estimator.backbone)
-    own = {"clusters": operator.index(estimator.n_clusters), "seed": seed, "trainer.device": str(device)}
+    own = {"clusters": _whole(estimator.n_clusters), "seed": seed, "trainer.device": str(device)}
     return source, {**changes, **settings, **own}
+
+
+def _whole(clusters: Any) -> int:
+    try:
+        return operator.index(clusters)
+    except TypeError as error:
+        raise TypeError(f"n_clusters has to be a whole number, not {clusters!r}.") from error
+
+
+def named(error: RecipeError) -> RecipeError:
+    """The error with the estimator's own names for what its parameters set."""
+    own = [replace(one, path=OWN[one.path]) if one.path in OWN else one for one in error.problems]
+    return RecipeError(error.source, own)
 
 
 def _usual(ready: bool, given: Any, device: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.recipe import Recipe, gather
 from imcswav.recipe.errors import Path as Keys
 from imcswav.recipe.errors import problems_of, shown, written
-from imcswav.recipe.merge import Override, apply, merge, odd, parse_overrides, unaliased
+from imcswav.recipe.merge import Override, Overrides, apply, merge, odd, parse_overrides, unaliased
 from imcswav.recipe.salvage import salvage
 from imcswav.recipe.sources import Layer, read_layers, recipe_names
 
 __all__ = ["dump_recipe", "load_recipe", "placed", "problems_of", "recipe_names"]
 
-Overrides = Sequence[str] | Mapping[str, Any]
 
 _TEXTUAL = ("string_type", "path_type", "literal_error", "enum")
 
@@ -45,7 +44,7 @@ class _Origin:
             renamed = asked[-1] == "name" and asked[:-1] == keys
             made = not in_file and asked[: len(keys)] == keys  # a table that only an override brought about
             if keys[: len(asked)] == asked or (keys and (renamed or made)):
-                return "--set"
+                return change.where
         for length in range(len(path), 0, -1):
             for layer in self.layers:
                 if place := layer.place(path[:length]):
@@ -77,8 +76,8 @@ def _learner(tables: Mapping[str, Any]) -> set[str]:
 def load_recipe(source: str | Path | Mapping[str, Any], overrides: Overrides = ()) -> Recipe:
     """The validated recipe of a TOML file, of a shipped recipe's name, or of a dict.
 
-    ``overrides`` are "path=value" texts (value: TOML, else plain text; ``null`` removes the key) or a mapping
-    of dotted paths to values. Their order doesn't matter, but of two for the same path the later wins.
+    ``overrides`` are "path=value" texts (value: TOML, else plain text; ``null`` removes the key) and mappings
+    of dotted paths to values, or one mapping. Their order doesn't matter, but of two for the same path the later wins.
     Raises RecipeError with every problem found.
     """
     origin, _, problems, recipe, _ = _load(source, overrides)
@@ -120,7 +119,7 @@ def _load(
     layers = read_layers(source)
     changes, problems = parse_overrides(overrides)
     for change in changes:
-        problems += [replace(one, where="--set") for one in odd(change.value, change.path)]
+        problems += [replace(one, where=change.where) for one in odd(change.value, change.path)]
     origin = _Origin(layers, changes)
     if problems:
         raise RecipeError(origin.name, problems)

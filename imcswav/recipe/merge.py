@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imcswav.component import FOLDERS
@@ -15,6 +16,10 @@ from imcswav.recipe.errors import Path, dotted, plain, short, shown
 DEPTH = 40
 """Deepest nesting of a recipe; real ones need 5."""
 
+Overrides = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
+"""What changes a recipe: "a.b=value" texts, mappings of dotted paths to values, or one such mapping."""
+TYPED = "--set"
+"""The place of texts, as problems name it."""
 _REMOVED = object()
 
 
@@ -28,7 +33,13 @@ class Override:
     path: Path
     value: Any
     text: str | None = None
+    """As it was typed; None where it came as a value, from Python."""
     in_learner: bool = False
+
+    @property
+    def where(self) -> str:
+        """The place that a problem with it names."""
+        return "" if self.text is None else TYPED
 
     @property
     def depth(self) -> int:
@@ -76,25 +87,47 @@ def _turning() -> set[str | None]:
     return {"name", *(cls.Config.hinge for cls in registry())}
 
 
-def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
-    """``a.b=value`` texts, or a mapping of dotted paths; in the order in which they must be applied."""
-    parsed, problems = [], []
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    for entry in overrides:
-        if isinstance(overrides, Mapping):
-            key, value, text = str(entry), overrides[entry], None
-            value = _REMOVED if value is None else unaliased(value)
+def parse_overrides(overrides: Overrides) -> tuple[list[Override], list[Problem]]:
+    """``a.b=value`` texts and mappings of dotted paths; in the order in which they must be applied."""
+    parsed: list[Override] = []
+    problems: list[Problem] = []
+    for entry in [overrides] if isinstance(overrides, str | Mapping) else overrides:
+        if isinstance(entry, Mapping):
+            values = ((str(key), _REMOVED if value is None else unaliased(value)) for key, value in entry.items())
+            parsed += [_override(key, value, None) for key, value in values]
+            continue
+        key, equals, text = (part.strip() for part in str(entry).partition("="))
+        if key and equals:
+            parsed.append(_override(key, _value(text), text))
         else:
-            key, equals, text = (part.strip() for part in str(entry).partition("="))
-            value = _value(text)
-            if not (key and equals):
-                problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where="--set"))
-                continue
-        keys = _keys(key)
-        path = keys if keys[0] in Recipe.model_fields else ("learner", *keys)
-        parsed.append(Override(path, value, text, in_learner=keys[0] == "learner"))
+            problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where=TYPED))
     return sorted(parsed, key=lambda override: override.depth), problems
+
+
+def typed(overrides: Overrides) -> list[str]:
+    """All of them as texts, such as come after --set."""
+    texts: list[str] = []
+    for entry in [overrides] if isinstance(overrides, str | Mapping) else overrides:
+        if isinstance(entry, Mapping):
+            texts += [f"{key}={_inline(value)}" for key, value in entry.items()]
+        else:
+            texts.append(entry.strip())
+    return texts
+
+
+def _inline(value: Any) -> str:
+    """A value as TOML on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_inline(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, default=str)  # JSON's numbers, texts and truths are TOML's
+
+
+def _override(key: str, value: Any, text: str | None) -> Override:
+    keys = _keys(key)
+    path = keys if keys[0] in Recipe.model_fields else ("learner", *keys)
+    return Override(path, value, text, in_learner=keys[0] == "learner")
 
 
 def _keys(key: str) -> Path:
@@ -122,7 +155,8 @@ def _value(text: str) -> Any:
 
 def apply(tables: dict[str, Any], overrides: Sequence[Override]) -> list[Problem]:
     """Change ``tables`` in place; returns what did not fit."""
-    problems = [problem for override in overrides if (problem := _apply(tables, override))]
+    found = [(override, _apply(tables, override)) for override in overrides]
+    problems = [replace(problem, where=override.where) for override, problem in found if problem]
     _prune(tables)
     return problems
 
@@ -171,7 +205,7 @@ def _out_of_range(at: list[Any], path: Path) -> Problem:
 
 
 def _misfit(path: Path, message: str, value: Any) -> Problem:
-    return Problem(dotted(shown(path)), message, "", plain(value), where="--set")
+    return Problem(dotted(shown(path)), message, "", plain(value))
 
 
 def _prune(at: Any) -> None:

@@ -17,8 +17,8 @@ from imcswav.environment import continued_environment
 from imcswav.errors import Problem, RunError
 from imcswav.files import write_csv
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import Overrides
 from imcswav.recipe.ladders import Ladder, find_ladder
+from imcswav.recipe.merge import Overrides, typed
 from imcswav.results.ladder_page import markdown
 from imcswav.results.ladder_recipes import checked_recipes, rung_to_start_from
 from imcswav.results.ladder_table import record, sheet
@@ -61,7 +61,7 @@ def run_ladder(
         refuse_filled(folder)
     state = _State(known.get("environment"), {rung["name"]: rung["failure"] for rung in known["rungs"]})
     words = ["imcswav", "ladder", str(ladder), "--seeds", ",".join(map(str, wanted)), "--resume", "--out", str(folder)]
-    command = shlex.join([*words, *(word for change in _typed(overrides) for word in ("--set", change))])
+    command = shlex.join([*words, *(word for change in typed(overrides) for word in ("--set", change))])
     said = once(warn), tell or (lambda text: None)
     return _Climb(found, recipes, wanted, overrides, data, folder, state, *said, command).run()
 
@@ -191,10 +191,3 @@ def _read(folder: Path) -> dict[str, Any]:
             f"{folder} holds no readable {FILE} ({error}); give the --out of a ladder to go on with."
         ) from error
     return known
-
-
-def _typed(overrides: Overrides) -> list[str]:
-    """The overrides as they are typed after --set."""
-    if isinstance(overrides, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]  # JSON's values are TOML's
-    return list(overrides)

@@ -13,8 +13,9 @@ from imcswav.data import Data, DataFacts
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.plugins import did_you_mean
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import Overrides, load_recipe, placed
+from imcswav.recipe.files import load_recipe, placed
 from imcswav.recipe.ladders import Ladder
+from imcswav.recipe.merge import Overrides
 from imcswav.start import check_rung
 
 
@@ -27,7 +28,8 @@ def checked_recipes(ladder: Ladder, overrides: Overrides, data: Any) -> dict[str
             recipes[name] = _checked(path, overrides, data, list(ladder.rungs)[:number], recipes)
         except RecipeError as error:
             for problem in error.problems:
-                told = replace(problem, where=problem.where or error.source, value=None)
+                place = "" if problem.path else error.source  # what was changed from Python has none
+                told = replace(problem, where=problem.where or place, value=None)
                 found.setdefault(told, []).append(name)
     if found:
         raise RecipeError(ladder.name, [_with_rungs(one, names, ladder) for one, names in found.items()])
@@ -41,7 +43,7 @@ def rung_to_start_from(recipe: Recipe) -> str | None:
 
 def _with_rungs(problem: Problem, names: list[str], ladder: Ladder) -> Problem:
     which = "every rung" if len(names) == len(ladder.rungs) > 1 else ", ".join(names)
-    return replace(problem, where=f"{which}: {problem.where}")
+    return replace(problem, where=f"{which}: {problem.where}".removesuffix(": "))
 
 
 def _checked(path: Path, overrides: Overrides, data: Any, before: list[str], lower: Mapping[str, Recipe]) -> Recipe:

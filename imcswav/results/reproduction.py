@@ -24,9 +24,9 @@ from imcswav.api import with_data
 from imcswav.errors import ImcswavError, Problem, RecipeError
 from imcswav.protocol import training_facts
 from imcswav.recipe import Expected, Recipe
-from imcswav.recipe.files import Overrides, load_recipe
+from imcswav.recipe.files import load_recipe
 from imcswav.recipe.flat import flat
-from imcswav.recipe.merge import parse_overrides
+from imcswav.recipe.merge import Overrides, parse_overrides, typed
 from imcswav.results.seeds import run_seeds
 from imcswav.results.series import SeedsResult, Spread
 from imcswav.runs import PLACE, REFERENCE, RunFolder, within
@@ -155,16 +155,11 @@ def _protocol(name: str, found: SeedsResult) -> str:
 
 def _changes(overrides: Overrides) -> list[str]:
     """The overrides, as written, that change anything not in HARMLESS; a table changes each setting in it."""
-    single: list[tuple[str, Overrides]]
-    if isinstance(overrides, Mapping):
-        single = [(f"{key}={value}", {key: value}) for key, value in overrides.items()]
-    else:
-        single = [(str(text).strip(), [text]) for text in overrides]
-    return [text for text, one in single if not all(within(path, HARMLESS) for path in _paths(one))]
+    return [text for text in typed(overrides) if not all(within(path, HARMLESS) for path in _paths(text))]
 
 
-def _paths(overrides: Overrides) -> list[str]:
-    changes, _ = parse_overrides(overrides)
+def _paths(text: str) -> list[str]:
+    changes, _ = parse_overrides([text])
     return [path for change in changes for path in flat(change.value, ".".join(map(str, change.path)))]
 
 

@@ -7,7 +7,6 @@ runs/<name>/<time>-<id>/seed-3/        a complete run folder
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +20,8 @@ from imcswav.api import RunResult, complete, prepare, resume, with_data
 from imcswav.environment import continued_environment, environment
 from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
-from imcswav.recipe.files import Overrides, load_recipe
+from imcswav.recipe.files import load_recipe
+from imcswav.recipe.merge import Overrides
 from imcswav.recipe.seed_numbers import seed_numbers
 from imcswav.results.kept import check_signal, choose, seed_agreement
 from imcswav.results.series import DEVIATION, FILE, SeedsResult, difference, finished, finished_runs, of_recipe, read
@@ -266,7 +266,7 @@ def _to_go_on(recipe: Recipe, out: str | Path | None) -> Path:
 def _with(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
     if isinstance(overrides, Mapping):
         return {**overrides, **changes}
-    return [*overrides, *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items())]
+    return [*overrides, changes]
 
 
 def _unused(folder: Path, seed: int) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from estimator_case import DIGITS, PIXELS, RECIPE, estimator
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 import imcswav
 from imcswav.errors import DataError, RecipeError, RunError
@@ -116,8 +116,7 @@ def test_any_number_of_grey_images_goes_through_a_colour_network(count):
     with pytest.raises(DataError, match="one colour image or several grey ones"):  # each would be one of 9 × 1 pixels
         found.predict(np.zeros((5, 9, 3), np.uint8))
     found.fit(list(grey))
-    with pytest.raises(DataError, match="one colour image or several grey ones"):
-        found.predict(grey[:3])
+    assert np.array_equal(found.predict(grey[:3]), found.labels_[:3])
     colour = estimator().fit(np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="one colour image or several grey ones"):
         colour.predict(grey[:3])
@@ -204,3 +203,27 @@ def test_a_finished_runs_backbone_is_taken_as_it_is(tmp_path):
     frozen = estimator(recipe=None, backbone=tmp_path / "run", n_clusters=5).fit(PIXELS)
     assert np.allclose(frozen.features_, first.features_, atol=1e-5)
     assert frozen.predict_proba(PIXELS).shape == (200, 5)
+
+
+def test_the_range_holds_for_lists_and_data_sets_too():
+    """Values from 0 to 16 would be nearly black by the usual range."""
+    digits = estimator().fit(DIGITS)
+    whole = torch.from_numpy(DIGITS.astype(np.uint8))[:, None]
+    pairs = [(image, 3) for image in DIGITS]
+    for same in (list(DIGITS.astype(np.uint8)), list(whole), TensorDataset(whole), list(DIGITS), pairs):
+        assert np.array_equal(digits.predict(same), digits.labels_)
+    ragged = [*DIGITS[:-1], DIGITS[-1][:, :6]]
+    assert np.array_equal(digits.predict(ragged)[:-1], digits.labels_[:-1])
+    for listed in (list(DIGITS), list(torch.from_numpy(DIGITS)), ragged):
+        assert estimator(settings={"data.size": 8}).fit(listed).value_range_ == (0.0, 16.0)
+    assert np.array_equal(estimator().fit(list(DIGITS)).features_, digits.features_)
+
+
+@pytest.mark.parametrize("wrong", [DIGITS[:1], DIGITS[:, :, 0], [3, "a"], np.full((9, 8, 8), np.nan)])
+def test_a_fit_that_fails_changes_nothing(wrong):
+    digits = estimator().fit(DIGITS)
+    before = digits.predict(DIGITS.astype(np.uint8))
+    with pytest.raises((ValueError, TypeError, DataError)):
+        digits.fit(wrong)
+    assert digits.value_range_ == (0.0, 16.0)
+    assert np.array_equal(digits.predict(DIGITS.astype(np.uint8)), before)

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import imcswav
-from imcswav.errors import RunError
+from imcswav.errors import RecipeError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +143,25 @@ def test_a_search_over_clusters_and_settings():
     assert np.isfinite(scores).all()
     again = clone(search.best_estimator_).fit(DIGITS)
     assert np.array_equal(search.predict(DIGITS), again.labels_)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "text"),
+    [
+        ({"n_clusters": 1}, RecipeError, "n_clusters: must be at least 2"),
+        ({"n_clusters": 3.0}, TypeError, r"n_clusters has to be a whole number, not 3\.0"),
+        ({"random_state": -1}, RecipeError, "random_state: must be at least 0"),
+        ({"settings": {"trainer.epochs": -1}}, RecipeError, "  trainer.epochs: must be at least 0"),
+    ],
+)
+def test_mistakes_bear_the_names_of_parameters(parameters, error, text):
+    with pytest.raises(error, match=text) as caught:
+        estimator(**parameters).fit(PIXELS)
+    assert "--set" not in str(caught.value)
+
+
+def test_what_is_no_table_of_images_is_told():
+    with pytest.raises(TypeError, match=r"image_shape has to be .* not 8"):
+        estimator(image_shape=8).fit(PIXELS.reshape(len(PIXELS), -1))
+    with pytest.raises(ValueError, match="X is the path 'photos'; give a list of image files"):
+        estimator().fit("photos")

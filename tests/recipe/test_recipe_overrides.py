@@ -10,6 +10,7 @@ from recipe_case import problems, toy_folder
 from toy_parts import RECIPE
 
 from imcswav.recipe.files import load_recipe
+from imcswav.recipe.merge import parse_overrides, typed
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +120,20 @@ def test_the_later_of_two_equal_paths_wins(folder):
 def test_overrides_that_do_not_fit(folder, override, message):
     found = problems("toy.toml", [override])
     assert message in "\n".join(map(str, found.values()))
+
+
+def test_values_can_be_typed(tmp_path):
+    """What was given from Python stands in the records of a ladder as on the command line."""
+    values = {
+        "seed": 3,
+        "trainer": {"device": "cpu", "epochs": 2},
+        "name": 'a "b"',
+        "learner.x": [1.5, True],
+        "y": None,
+    }
+    texts = typed([values, "clusters=4 "])
+    assert texts[-1] == "clusters=4"
+    mixed, words = parse_overrides([values, "clusters=4"])[0], parse_overrides(texts)[0]
+    assert [(one.path, one.value) for one in mixed] == [(one.path, one.value) for one in words]
+    assert {one.where for one in words} == {"--set"}
+    assert {one.path[-1] for one in mixed if one.where} == {"clusters"}

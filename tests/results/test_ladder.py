@@ -250,7 +250,7 @@ def test_what_is_wrong_is_told_before_a_folder_is_made(steps, tmp_path):
     told = str(caught.value).splitlines()
     assert told[0].endswith(": 3 problems")
     assert [line.strip().split(": ")[0] for line in told[1:]] == ["every rung", "y_wrong, z_last", "z_last"]
-    assert "--set: optimizer.nothing" in told[1]
+    assert "every rung: optimizer.nothing: is no setting" in told[1]
     assert f"{steps / 'y_wrong.toml'}:3: optimizer.lr: must be greater than 0" in told[2]
     assert f"{steps / 'z_last.toml'}:3: heads.prototypes.count" in told[3]
     for name in ("y_wrong", "z_last"):
