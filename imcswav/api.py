@@ -23,10 +23,10 @@ from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_partly, load_recipe, placed
-from imcswav.recipe.merge import Overrides
+from imcswav.recipe.merge import Overrides, parse_overrides
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
-from imcswav.runs import RunFolder
+from imcswav.runs import RunFolder, within
 from imcswav.trainer import Trainer
 
 
@@ -120,27 +120,42 @@ def load(run: str | Path, device: str = "auto") -> Model:
     return Model.load(run, device)
 
 
-def evaluate(run: str | Path, device: str = "auto", data: Any = None) -> dict[str, float]:
-    """Score the saved model of a run on its data again; empty without labels."""
-    folder = RunFolder.open(run)
-    recipe = folder.recipe()
+def evaluate(run: str | Path, device: str = "auto", data: Any = None, overrides: Overrides = ()) -> dict[str, float]:
+    """Score the saved model of a run on its data again; empty without labels.
+
+    ``overrides`` change settings below ``data`` and ``evaluation``: where the images are now, for one. Raises RunError
+    without a finished run, ImcswavError for other settings, RecipeError, DataError.
+    """
+    recipe = _scored_by(run, overrides)
     source = training_data(recipe, _as_data(data, recipe))
     assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
 
 
-def probe(run: str | Path, kind: Kind, device: str = "auto", data: Any = None) -> Probed:
+def _scored_by(run: str | Path, overrides: Overrides) -> Recipe:
+    """The run's recipe with what may be other when it is scored again."""
+    changes, _ = parse_overrides(overrides)
+    for path in (".".join(map(str, change.path)) for change in changes):
+        if not within(path, ("data", "evaluation")):
+            raise ImcswavError(
+                f"{path} can't be changed for a run that is finished; settings of data and evaluation can."
+            )
+    return load_recipe(RunFolder.open(run).path / "recipe.toml", overrides)
+
+
+def probe(run: str | Path, kind: Kind, device: str = "auto", data: Any = None, overrides: Overrides = ()) -> Probed:
     """How well classes can be read off a run's features: ``kind`` "linear" or "knn".
 
     Logistic regression on standardised features, or the vote of the nearest training images. It learns from the labels
     of the training images and is scored on the test images; on the one split, where there is no other, images are
-    cross-validated in five folds, or left out one by one. ``data`` as for ``run``.
+    cross-validated in five folds, or left out one by one. ``data`` as for ``run``, ``overrides`` as for
+    ``evaluate``.
 
-    Raises RunError without a finished run, DataError without labels.
+    Raises as ``evaluate`` does, DataError also without labels.
     """
     if kind not in get_args(Kind):
         raise ImcswavError(f"There is no probe '{kind}'; take one of {', '.join(get_args(Kind))}.")
-    recipe = RunFolder.open(run).recipe()
+    recipe = _scored_by(run, overrides)
     return probe_model(Model.load(run, device), training_data(recipe, _as_data(data, recipe)), recipe, kind)
 
 

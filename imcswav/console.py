@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import math
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from imcswav.results.probe import Probed
 
 # no markup: brackets in paths and types are text
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+PIPED = 160
+"""Columns of a table that goes to no terminal, where COLUMNS doesn't say."""
+_width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty(), width=_width)
 
 LABELS = {
     "acc_bn_test": "ACC (statistics of test images)", "kmeans_acc": "k-means on pixels",
@@ -114,9 +118,9 @@ def probed(found: Probed) -> None:
         out.print(f"The linear probe had not converged after {found.settings['max_iterations']} iterations.")
 
 
-def predicted(done: Predicted, what: str = "images assigned") -> None:
+def predicted(done: Predicted, what: str = "assigned") -> None:
     """Outcome of `imcswav predict` and `features`."""
-    out.print(f"{done.rows} {what}: {done.out}", soft_wrap=True)
+    out.print(f"{done.rows} {'image' if done.rows == 1 else 'images'} {what}: {done.out}", soft_wrap=True)
     for path, reason in done.skipped:
         print(f"Skipped {path}: {reason}", file=sys.stderr)
     if done.skipped:

@@ -83,7 +83,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a file by ``write_csv``, by the names of its header; raises OSError, and ValueError for no UTF-8."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _unguarded(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+        return [{name: unguarded(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 # with apostrophes before it, so that a name that has one itself comes back as it was
@@ -94,7 +94,8 @@ def _guarded(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell) else cell
 
 
-def _unguarded(cell: Any) -> Any:
+def unguarded(cell: Any) -> Any:
+    """A cell as it was before ``write_csv`` put an apostrophe before what spreadsheets take for a formula."""
     return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

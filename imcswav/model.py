@@ -31,6 +31,7 @@ from imcswav.learners import Embedding, Learner, training_only
 from imcswav.part import Part, dump_part
 from imcswav.progress import stage
 from imcswav.recipe.errors import problems_of
+from imcswav.runs import refuse_many
 
 FORMAT = 1
 IN_FILE = "imcswav.model"
@@ -241,6 +242,7 @@ class Model:
         folder = Path(run)
         if not (folder.is_file() or (folder / "config.json").is_file()):
             folder = folder / "model"
+        refuse_many(Path(run))
         try:
             config, weights = _settings(folder)
             if config.get("format") != FORMAT:

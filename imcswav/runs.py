@@ -75,6 +75,7 @@ class RunFolder:
         """An existing run; raises RunError when there is no ``recipe.toml``."""
         folder = Path(path)
         if not (folder / "recipe.toml").is_file():
+            refuse_many(folder)
             raise RunError(
                 f"{folder} is no run folder: it holds no recipe.toml; give a folder that `imcswav run` made."
             )
@@ -176,13 +177,22 @@ class RunFolder:
         self.write_text(name, json.dumps(value, indent=2) + "\n")
 
 
-def refuse_filled(path: Path) -> None:
-    """Raise RunError when something stands where a new folder is to be, but for an empty one.
+def refuse_filled(path: Path, option: str = "--out") -> None:
+    """Raise RunError when something stands where a new folder is to be, but for an empty one; ``option`` named it.
 
     What a run that was killed while it made the folder left there doesn't count.
     """
     if not is_free(path):
-        raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another --out.")
+        raise RunError(f"{path} exists and is not an empty folder; nothing is overwritten: give another {option}.")
+
+
+def refuse_many(folder: Path) -> None:
+    """Raise RunError where a folder holds several runs, those of a series or a ladder, and one is asked for."""
+    for file, what in {"seeds.json": "runs of several seeds", "ladder.json": "the runs of a ladder"}.items():
+        if (folder / file).is_file():
+            depth = "*" if file == "seeds.json" else "*/*"
+            one = next((found.parent for found in sorted(folder.glob(f"{depth}/recipe.toml"))), folder / "RUN")
+            raise RunError(f"{folder} holds {what}; give one of them, such as {one}.")
 
 
 def is_free(path: Path) -> bool:

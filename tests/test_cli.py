@@ -1,6 +1,8 @@
 """The command line: what it knows, what it looks at, and how it says what is wrong."""
 
 import errno
+import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -267,3 +269,33 @@ def test_show_knows_the_tables_that_no_component_owns(capsys):
     assert "scale" in out
     assert "swav" in call(capsys, "show", "loss")[1]
     assert "imc_swav_cifar10" in call(capsys, "list", "recipe")[1].split()
+
+
+def test_signs_that_an_encoding_lacks_stop_nothing(tmp_path):
+    """A Windows console, or an old locale: the work is done, so it must not end as a defect."""
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": os.pathsep.join(sys.path)}
+    for words, said in ((["show", "loss", "imc"], b"softmax(y_a)\\u1d40"), (["schema"], b"\\u2212")):
+        done = subprocess.run(
+            [sys.executable, "-m", "imcswav", *words], capture_output=True, env=environment, cwd=tmp_path, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert said in done.stdout
+        if words == ["schema"]:
+            json.loads(done.stdout.decode("cp1252"))
+
+
+@pytest.mark.parametrize("words", [["-h"], ["run", "-h"], ["edit", "RUN", "merge", "-h"]])
+def test_help_has_a_short_form(words, capsys):
+    code, out, _ = call(capsys, *words)
+    assert (code, "Usage: " in out) == (0, True)
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["export"], ["edit", "list"], ["predict", "photo.png"], ["report"]])
+def test_a_folder_of_several_runs_names_one_of_them(words, tmp_path, capsys):
+    series = tmp_path / "series"
+    (series / "seed-4").mkdir(parents=True)
+    (series / "seed-4" / "recipe.toml").touch()
+    (series / "seeds.json").write_text("{}")
+    code, _, err = call(capsys, words[0], series, *words[1:])
+    assert code == 2
+    assert f"holds runs of several seeds; give one of them, such as {series / 'seed-4'}." in err

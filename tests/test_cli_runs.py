@@ -137,7 +137,7 @@ def test_features(finished, tmp_path, capsys):
     words = ("features", run, tmp_path / "a.png", "--out", tmp_path / "f.npz")
     code, out, _ = call(capsys, *words)
     assert code == 0
-    assert "1 features written" in out
+    assert "1 image embedded" in out
     assert np.load(tmp_path / "f.npz")["features"].shape == (1, 8)
     assert call(capsys, *words)[0] == 2
 
@@ -190,3 +190,23 @@ def test_a_warning_is_its_sentence_alone(tiny, tmp_path, monkeypatch):
     (line,) = [line for line in done.stderr.splitlines() if "can't be kept" in line]
     assert line.startswith("Warning: Decoded images can't be kept in ")
     assert ".py" not in done.stderr
+
+
+def test_a_run_is_scored_again_on_images_that_moved(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(24):
+        folder = Path("photos", "ab"[number % 2])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (12, 12), number % 2 * 200).save(folder / f"{number}.png")
+    tiny |= {"data": {"name": "image_folder", "root": "photos"}, "clusters": 2}
+    tiny["trainer"] |= {"epochs": 1, "batch_size": 8}
+    write_recipe(tiny, tmp_path)
+    assert call(capsys, "run", "tiny.toml", "--out", "run")[0] == 0
+    Path("photos").rename("moved")
+    code, _, err = call(capsys, "evaluate", "run")
+    assert (code, "set data.root to an existing folder" in err) == (2, True)
+    code, out, _ = call(capsys, "evaluate", "run", "--set", "data.root=moved")
+    assert code == 0
+    assert f"{json.loads(Path('run/summary.json').read_text())['acc']:.4f}" in out
+    code, _, err = call(capsys, "evaluate", "run", "--set", "clusters=3")
+    assert (code, "clusters can't be changed for a run that is finished" in err) == (2, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from imcswav import __version__
-from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, train, use
+from imcswav.cli import choose, data, docs, edit, extend, folder, look, measure, report, share, sort, train, use
 from imcswav.cli.options import Group
 from imcswav.errors import ImcswavError, disk_refused, short_of_memory
 from imcswav.launch import check_command, launched, speaks
@@ -25,7 +26,11 @@ PEER_LOST = "Another process of the run has ended, and with it this one; go on b
 # newer typers carry a copy of click, older ones import it: this is the base of its usage errors in both
 UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings=HELP,
+)  # fmt: skip
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,8 +49,8 @@ def _options(
     """Cluster images without labels: self-supervised training by recipe.
 
     Exit codes: 0 done, 2 a mistake in what was asked, 3 figures not reproduced or an exported file that predicts
-    otherwise, 1 a defect of imcswav or of a plugin or the end of a process beside this one, 130 stopped by Ctrl-C, 143
-    by SIGTERM or SIGUSR1.
+    otherwise, 1 a defect of imcswav or of a plugin, or the end of a process beside this one or of the one that reads
+    the output, 130 stopped by Ctrl-C, 143 by SIGTERM or SIGUSR1.
     """
 
 
@@ -64,6 +69,7 @@ COMMANDS: dict[str, Callable[..., None] | Group] = {
     "predict": use.predict,
     "features": use.features,
     "edit": edit.GROUP,
+    "sort": sort.sort,
     "compare": use.compare,
     "signals": use.signals,
     "export": share.export,
@@ -88,6 +94,9 @@ for _name, _command in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # signs that its encoding lacks are told by their numbers
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in given
     formatted = warnings.formatwarning
     warnings.formatwarning = _as_sentence

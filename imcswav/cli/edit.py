@@ -88,12 +88,14 @@ def history(context: typer.Context) -> None:
     """List the edits of the run, first to last."""
     from imcswav import console
     from imcswav.clustering.edits import history as edits_of
+    from imcswav.clustering.edits import state_of
 
     edits = edits_of(context.obj)
     for number, one in enumerate(edits, 1):
         console.out.print(f"{number}  {one.when}  {one.command()}: {one.said}", soft_wrap=True)
     if not edits:
         console.out.print(f"{context.obj} has no edits.", soft_wrap=True)
+    console.out.print(f'State {state_of(context.obj)}, the "base" of a file for imcswav edit {context.obj} apply.')
 
 
 GROUP = Group(

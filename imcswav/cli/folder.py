@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imcswav.cli.options import DeviceOption, SetOption
+from imcswav.cli.options import CopyOption, DeviceOption, LinkOption, SetOption, one_target
 from imcswav.errors import ImcswavError
 
 
@@ -34,8 +34,8 @@ def cluster(
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Leave out images that show the same as another one.")
     ] = False,
-    copy_to: Annotated[Path | None, typer.Option(help="Copy the files there, into one folder a cluster.")] = None,
-    link_to: Annotated[Path | None, typer.Option(help="The same with links.")] = None,
+    copy_to: CopyOption = None,
+    link_to: LinkOption = None,
     score: Annotated[bool, typer.Option("--score", help="Folders are classes: score the clusters by them.")] = False,
     changes: SetOption = [],  # noqa: B006
     device: DeviceOption = None,
@@ -44,11 +44,10 @@ def cluster(
     """Sort a folder of images into clusters: labels.csv, clusters.csv, report.html and a model for new images.
 
     No recipe, no labels and no training are needed. What was computed before Ctrl-C is kept: the same command goes on.
+    Later, imcswav sort puts the files into folders by clusters that were corrected.
     """
     if choose_k and clusters is not None:
         raise ImcswavError("--choose-k and -k can't go together: give one of them.")
-    if copy_to is not None and link_to is not None:
-        raise ImcswavError("--copy-to and --link-to can't go together: give one of them.")
     from imcswav import console
     from imcswav.clustering import Clustering
     from imcswav.clustering.folder import cluster as run
@@ -57,12 +56,11 @@ def cluster(
     from imcswav.clustering.sorted_files import sort_files
     from imcswav.progress import shown
     from imcswav.results import tables
-    from imcswav.runs import figures, refuse_filled
+    from imcswav.runs import figures
 
-    target = copy_to or link_to
+    target, how = one_target(copy_to, link_to)
     if target is not None:
         refuse_inside(folder, target)
-        refuse_filled(target)
     with shown():
         result = run(
             folder, clusters, out=out, quality=quality.value, backbone=backbone, from_scratch=from_scratch,
@@ -71,7 +69,7 @@ def cluster(
         )  # fmt: skip
         found = Clustering.of(result.path)
         if target is not None:
-            sort_files(found, target, "copy" if copy_to else "link")
+            sort_files(found, target, how)
     for part in parts(found, result.path):
         console.out.print(part, soft_wrap=isinstance(part, str))
     if score:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,22 @@ SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. trainer.epochs=5.")
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+CopyOption = Annotated[Path | None, typer.Option("--copy-to", help="Copy the files there, into one folder a cluster.")]
+LinkOption = Annotated[Path | None, typer.Option("--link-to", help="The same with links.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
+
+
+def one_target(copy_to: Path | None, link_to: Path | None) -> tuple[Path | None, Literal["copy", "link"]]:
+    """Where files are to be put, and how; raises ImcswavError where both are named or something stands there."""
+    from imcswav.errors import ImcswavError
+    from imcswav.runs import refuse_filled
+
+    if copy_to is not None and link_to is not None:
+        raise ImcswavError("--copy-to and --link-to can't go together: give one of them.")
+    target = copy_to or link_to
+    if target is not None:
+        refuse_filled(target, "--copy-to" if copy_to else "--link-to")
+    return target, "copy" if copy_to else "link"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ def evaluate(
         typer.Option(help="How well classes can be read off the features: by logistic regression, or by neighbours."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file; refused if it exists.")] = None,
+    changes: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of data or evaluation: data.root=MOVED."),
+    ] = [],  # noqa: B006
     device: DeviceOption = None,
 ) -> None:
     """Score a run's saved model on its data again, as it was trained: edits play no part.
@@ -41,10 +45,10 @@ def evaluate(
 
     refuse_existing(json)
     if probe is None:
-        figures = api.evaluate(run, device=device or "auto")
+        figures = api.evaluate(run, device or "auto", overrides=changes)
         console.scores(figures)
     else:
-        found = api.probe(run, probe.value, device=device or "auto")
+        found = api.probe(run, probe.value, device or "auto", overrides=changes)
         console.probed(found)
         figures = dataclasses.asdict(found)
     if json is not None:
@@ -81,7 +85,7 @@ def features(
     from imcswav import console
     from imcswav.results.features import write_features
 
-    console.predicted(write_features(run, images, out, device=device or "auto"), "features written")
+    console.predicted(write_features(run, images, out, device=device or "auto"), "embedded")
 
 
 def compare(

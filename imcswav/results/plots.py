@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,4 +171,6 @@ def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> t
 
 def write_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG, atomically."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks, a warning for each sign
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))

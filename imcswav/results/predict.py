@@ -27,23 +27,20 @@ class Predicted:
 
 
 def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
-    """Write ``out`` (image, cluster, confidence) and, beside ``labels.csv``, ``labels.skipped.csv`` of unread files.
+    """Write ``out`` (image, cluster, name, confidence), and beside ``labels.csv`` the unread ``labels.skipped.csv``.
 
-    Clusters are numbered as the run's edits left them, −1 is an outlier; where somebody named clusters there is a
-    fourth column ``name``.
+    Clusters are numbered as the run's edits left them, −1 is an outlier; the column ``name`` is there where somebody
+    named clusters.
     Raises RunError when the run has no model or ``out`` exists, DataError when no image can be read.
     """
     skipped_file = free(out)
     model = Model.load(run, device)
     decoded, names, skipped = read_files(model, images)
     found = model.clustering(model.embed(decoded))
-    columns = {
-        "image": names,
-        "cluster": found.clusters_N.tolist(),
-        "confidence": [f"{confidence:.4f}" for confidence in found.confidence_N],
-    }
+    columns = {"image": names, "cluster": found.clusters_N.tolist()}
     if found.titles:
         columns["name"] = [found.title(cluster) for cluster in columns["cluster"]]
+    columns["confidence"] = [f"{confidence:.4f}" for confidence in found.confidence_N]
     rows = list(zip(*columns.values(), strict=True))
     with writing(out):
         write_csv(out, tuple(columns), rows)

@@ -159,7 +159,7 @@ def _columns(title: str, first: str, numbers: list[str], rows: dict[str, Any]) -
     if not rows:
         out.print(f"{title}: none.")
         return
-    table = Table(first, *numbers, title=title)
+    table = Table(Column(first, overflow="fold"), *numbers, title=title)
     for name, values in rows.items():
         table.add_row(name, *("–" if value is None else str(value) for value in values))
     out.print(table)

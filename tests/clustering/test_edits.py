@@ -348,7 +348,8 @@ def test_the_command(run, tmp_path, capsys):
     assert "images are in no cluster now" in say("drop-outliers", "--below", "0.5")[1]
     assert "A head was fitted on" in say("refit")[1]
     lines = say("list")[1].splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert [line.split("  ")[0] for line in lines[:-1]] == ["1", "2", "3", "4", "5"]
+    assert lines[-1] == f'State 5, the "base" of a file for imcswav edit {run} apply.'
     assert "split 1 --into 3: Cluster 1 (" in lines[1]
     assert "Taken back: refit\nTaken back: drop-outliers --below 0.5\n" in say("undo", "2")[1]
     (run / "labels.csv").write_text("mine")

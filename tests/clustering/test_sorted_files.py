@@ -2,7 +2,12 @@ import os
 
 import pytest
 from clustering.made import clustering
+from clustering.made import photographs as pictures
 
+import imcswav
+from imcswav import cli
+from imcswav.clustering import Clustering
+from imcswav.clustering.edits import Assign, Merge, Rename, edit
 from imcswav.clustering.sorted_files import folder_name, sort_files
 from imcswav.errors import DataError, RunError
 
@@ -61,3 +66,38 @@ def test_names_of_folders_are_safe_and_sort_by_number():
     assert folder_name(found, 3) == "03 _a_b_ c_"
     assert folder_name(found, 11) == "11"
     assert len(os.fsencode(folder_name(found, 10))) <= 255
+
+
+def test_a_run_is_sorted_as_it_was_corrected(tiny, tmp_path, capsys, monkeypatch):
+    """Unsorted when it was made, or stopped and resumed; then merged, renamed, and an image taken out."""
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "photos")
+    tiny |= {"data": {"name": "image_folder", "root": "photos", "size": 12}, "clusters": 3}
+    tiny["trainer"] |= {"epochs": 1, "batch_size": 8}
+    run = imcswav.run(tiny, out="run").path
+    assert cli._run(["report", str(run)], debug=False) == 0
+    names = Clustering.of(run).names
+    edit(run, Merge(clusters=(0, 2)), Rename(cluster=0, name="both"), Assign(images=(names[3],), cluster=-1))
+    assert cli._run(["sort", str(run), "--link-to", "sorted"], debug=False) == 0
+    assert "Written: sorted" in capsys.readouterr().out
+    found = Clustering.of(run)
+    folders = {-1: "outliers", 0: "0 both", 1: "1"}
+    for name, cluster in zip(found.names, found.clusters_N.tolist(), strict=True):
+        assert (tmp_path / "sorted" / folders[cluster] / name).samefile(tmp_path / "photos" / name)
+    for words, said in (
+        (["--copy-to", "sorted"], "give another --copy-to."),
+        (["--copy-to", "photos/inside"], "photos"),
+        (["--copy-to", "a", "--link-to", "b"], "can't go together"),
+        ([], "Where to? Give --copy-to FOLDER"),
+    ):
+        assert cli._run(["sort", str(run), *words], debug=False) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_names_as_spreadsheets_are_given_them_are_names_too(tmp_path):
+    """labels.csv has an apostrophe before a name that would be a formula."""
+    found = clustering(images=4, names=["=a.png", "b.png", "'=c.png", "d.png"])
+    asked = Assign(images=("'=a.png", "b.png", "'=c.png"), cluster=1).prepared(found, 9)
+    assert asked.images == ("=a.png", "b.png", "'=c.png")
+    with pytest.raises(RunError, match=r"There is no image '=e\.png'"):
+        Assign(images=("'=e.png",), cluster=1).prepared(found, 9)

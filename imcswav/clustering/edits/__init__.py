@@ -30,7 +30,7 @@ from imcswav.errors import RunError
 
 __all__ = [
     "Assign", "DropOutliers", "Edit", "Edited", "Merge", "Refit", "Rename", "Split",
-    "apply_file", "edit", "history", "undo",
+    "apply_file", "edit", "history", "state_of", "undo",
 ]  # fmt: skip
 
 
@@ -82,6 +82,11 @@ def undo(run: str | Path, count: int = 1) -> Edited:
 def apply_file(run: str | Path, file: str | Path) -> Edited:
     """Make all edits of the page's file, or none; raises RunError as ``edit`` and ``read_page`` do."""
     return edit(run, *read_page(Path(file), _opened(Path(run))[1].state))
+
+
+def state_of(run: str | Path) -> int:
+    """The number of the run's state, which a file of edits names as its ``base``; every edit and undoing changes it."""
+    return _opened(Path(run))[1].state
 
 
 def history(run: str | Path) -> Sequence[Edit]:

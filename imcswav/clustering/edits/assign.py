@@ -10,6 +10,7 @@ from pydantic import Field
 from imcswav.clustering import OUTLIER, Clustering
 from imcswav.clustering.edits.operation import Edit, column, counted
 from imcswav.errors import RunError
+from imcswav.files import unguarded
 
 
 class Assign(Edit):
@@ -28,10 +29,12 @@ class Assign(Edit):
         if self.cluster != OUTLIER:
             column(now, self.cluster)
         known = set(now.names)
-        if unknown := [name for name in self.images if name not in known]:
+        # tables put an apostrophe before names that spreadsheets would take for formulas
+        images = tuple(name if name in known else unguarded(name) for name in self.images)
+        if unknown := [name for name in images if name not in known]:
             more = f" (and {len(unknown) - 1} more are missing)" if len(unknown) > 1 else ""
             raise RunError(f"There is no image '{unknown[0]}'{more}; name images as labels.csv does.")
-        return self
+        return self.model_copy(update={"images": images})
 
     def applied(self, now: Clustering) -> Clustering:
         """Images that aren't among ``now``'s are passed over."""

@@ -1,0 +1,30 @@
+"""The command that sorts a run's files into folders: sort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imcswav.cli.options import CopyOption, LinkOption, RunArgument, one_target
+
+
+def sort(run: RunArgument, copy_to: CopyOption = None, link_to: LinkOption = None) -> None:
+    """Put a run's images into one folder a cluster, as its clusters are now, edits included.
+
+    The originals stay where they are; images without a cluster go into "outliers".
+    """
+    from imcswav.clustering import Clustering
+    from imcswav.clustering.folder import refuse_inside
+    from imcswav.clustering.sorted_files import sort_files
+    from imcswav.errors import ImcswavError
+    from imcswav.progress import shown
+    from imcswav.results import tables
+
+    target, how = one_target(copy_to, link_to)
+    if target is None:
+        raise ImcswavError("Where to? Give --copy-to FOLDER, or --link-to FOLDER.")
+    found = Clustering.of(run)
+    if found.root:
+        refuse_inside(Path(found.root), target)
+    with shown():
+        sort_files(found, target, how)
+    tables.written(target)
