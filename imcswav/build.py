@@ -19,7 +19,6 @@ from imcswav.devices import pick_device
 from imcswav.disk import OUT
 from imcswav.engine import Engine, compiles
 from imcswav.errors import Problem, RecipeError, RunError
-from imcswav.files import write_csv
 from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.protocol import training_data
@@ -218,7 +217,6 @@ def note_skipped(trainer: Trainer) -> list[Problem]:
     skipped = trainer.data.skipped
     if not skipped or not distributed.is_main():
         return []
-    path = trainer.run.path / "skipped.csv"
-    write_csv(path, ("image", "reason"), skipped)
+    path = trainer.run.write_skipped(trainer.data.unread())
     message = f"{len(skipped)} files can't be read and are left out; {path} lists them."
     return [Problem("data", message, severity="warning")]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from imcswav import lock
 from imcswav.environment import continued_environment, environment
 from imcswav.errors import PluginError, RunError
-from imcswav.files import write_atomically
+from imcswav.files import write_atomically, write_csv
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
 from imcswav.recipe.flat import flat
@@ -171,6 +171,12 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""
         write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_skipped(self, rows: Sequence[tuple[str, str]]) -> Path:
+        """``skipped.csv``: what could not be read, and why."""
+        path = self.path / "skipped.csv"
+        write_csv(path, ("image", "reason"), rows)
+        return path
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON atomically."""

@@ -39,7 +39,7 @@ def test_a_folder_with_broken_files(quick, photos, tmp_path):
     warnings = []
     result = imcswav.run(quick, out=tmp_path / "run", warn=warnings.append)
     with (result.path / "skipped.csv").open(newline="", encoding="utf-8") as file:
-        assert sorted(row["image"].rsplit("/", 1)[-1] for row in csv.DictReader(file)) == ["broken.jpg", "empty.png"]
+        assert sorted(row["image"] for row in csv.DictReader(file)) == ["broken.jpg", "empty.png"]  # as below
     assert result.summary["skipped"] == 2
     assert any("2 files can't be read" in problem.message for problem in warnings)
     with (result.path / "assignments.csv").open(newline="", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from torch import Tensor
 from imcswav.component import Component
 from imcswav.distributed import own_rows, shard, world_size
 from imcswav.errors import DataError, Problem
+from imcswav.imaging.find import printable
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import Placement, choose
 from imcswav.imaging.prefetch import Fetched, InMemory, pixel_digest
@@ -136,6 +138,11 @@ class Data(Component, kind="data"):
     """One line on how the files were read, where there is something to say."""
     note: str = ""
     """That, and where the images lie and why, once ``to`` was called."""
+
+    def unread(self) -> list[tuple[str, str]]:
+        """``skipped``, with files named as images are: by their paths below ``folder``."""
+        start = f"{printable(self.folder)}{os.sep}" if self.folder else ""
+        return [(path.removeprefix(start), reason) for path, reason in self.skipped]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

@@ -61,7 +61,7 @@ def _write(trainer: Trainer, model: Model, assessment: Assessment, copies: Array
         trainer.call("log", {f"eval/{name}": value for name, value in assessment.scores.items()})
     summary = summarise(trainer, assessment, published_accuracy(trainer, model.clusterer), copies)
     if trainer.data.skipped:  # of streamed images they are only known now
-        write_csv(run.path / "skipped.csv", ("image", "reason"), trainer.data.skipped)
+        run.write_skipped(trainer.data.unread())
     write_assignments(run.path / "assignments.csv", assessment, trainer.data.class_names)
     if recipe.evaluation.plots:
         plot(trainer, assessment.scored)

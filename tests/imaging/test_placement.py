@@ -191,7 +191,7 @@ def test_unreadable_streamed_files_are_listed_and_not_assigned(tiny: dict, folde
     assert len(result["rows"]) == 1 + 297
     assert not {str(path.relative_to(folder)) for path in broken} & {row[0] for row in result["rows"]}
     listed = list(csv.reader((tmp_path / "run" / "skipped.csv").open()))
-    assert [row[0] for row in listed] == ["image", *map(str, broken)]
+    assert [row[0] for row in listed] == ["image", *(str(path.relative_to(folder)) for path in broken)]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["trained_on"] == "train (297 images)"
 
 
