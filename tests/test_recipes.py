@@ -12,6 +12,7 @@ from imcswav.check import check_recipe
 from imcswav.data import Batch, DataFacts
 from imcswav.data.array import ArrayData
 from imcswav.recipe.files import dump_recipe, load_recipe, recipe_names
+from imcswav.recipe.ladders import find_ladder, ladder_names
 from imcswav.step import Progress
 
 IMAGES = {32: 40, 128: 16, 1024: 8}
@@ -320,3 +321,16 @@ def test_a_step_of_the_paper_recipe_equals_separate_calls(monkeypatch):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9, msg=name)
     for (name, one), other in zip(ours.named_buffers(), theirs.buffers(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("ladder", ladder_names())
+def test_a_rung_keeps_the_settings_of_the_losses_that_it_lists_anew(ladder):
+    """A list replaces the one below it, and what isn't said again would be the default."""
+    found = find_ladder(ladder)
+    losses = {
+        rung: {loss.owner.name: loss.model_dump(exclude={"weight"}) for loss in load_recipe(path).learner.losses}
+        for rung, path in found.rungs.items()
+    }
+    for rung, below in found.below().items():
+        for name in losses[rung].keys() & losses.get(below, {}).keys():
+            assert losses[rung][name] == losses[below][name], (rung, name)
