@@ -16,14 +16,14 @@ from imcswav.build import build_run, restore_run
 from imcswav.check import check_run
 from imcswav.data import Data
 from imcswav.data.array import ArrayData
-from imcswav.errors import ImcswavError, Problem, RecipeError, RunError
+from imcswav.errors import DataError, ImcswavError, Problem, RecipeError, RunError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
 from imcswav.part import dump_part
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_partly, load_recipe, placed
-from imcswav.recipe.merge import Overrides, parse_overrides
+from imcswav.recipe.merge import Overrides, joined, parse_overrides
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
 from imcswav.runs import RunFolder, within
@@ -126,9 +126,9 @@ def evaluate(run: str | Path, device: str = "auto", data: Any = None, overrides:
     ``overrides`` change settings below ``data`` and ``evaluation``: where the images are now, for one. Raises RunError
     without a finished run, ImcswavError for other settings, RecipeError, DataError.
     """
-    recipe = _scored_by(run, overrides)
-    source = training_data(recipe, _as_data(data, recipe))
-    assessment = assess(Model.load(run, device), source, recipe, fit_clusterer=False)
+    recipe, model = _scored_by(run, overrides), Model.load(run, device)
+    source = _fitting(training_data(recipe, _as_data(data, recipe)), model)
+    assessment = assess(model, source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
 
 
@@ -143,20 +143,33 @@ def _scored_by(run: str | Path, overrides: Overrides) -> Recipe:
     return load_recipe(RunFolder.open(run).path / "recipe.toml", overrides)
 
 
+def _fitting(source: Data, model: Model) -> Data:
+    """The data; raises DataError where its images are none that the model was made for."""
+    for name in ("channels", "size"):
+        made, found = getattr(model.facts, name), getattr(source.facts, name)
+        if made != found:
+            raise DataError(
+                f"The run was trained on images with {name} = {made}, and these have {found}; leave data.{name} as it "
+                f"was, and name images of the same kind."
+            )
+    return source
+
+
 def probe(run: str | Path, kind: Kind, device: str = "auto", data: Any = None, overrides: Overrides = ()) -> Probed:
     """How well classes can be read off a run's features: ``kind`` "linear" or "knn".
 
     Logistic regression on standardised features, or the vote of the nearest training images. It learns from the labels
     of the training images and is scored on the test images; on the one split, where there is no other, images are
-    cross-validated in five folds, or left out one by one. ``data`` as for ``run``, ``overrides`` as for
-    ``evaluate``.
+    cross-validated in five folds, or left out one by one. ``data`` as for ``run``; ``overrides`` change settings
+    below ``data`` and ``evaluation``, such as where the images are now.
 
-    Raises as ``evaluate`` does, DataError also without labels.
+    Raises RunError without a finished run, ImcswavError for other settings, DataError without labels and for images
+    of another size or number of channels, RecipeError.
     """
     if kind not in get_args(Kind):
         raise ImcswavError(f"There is no probe '{kind}'; take one of {', '.join(get_args(Kind))}.")
-    recipe = _scored_by(run, overrides)
-    return probe_model(Model.load(run, device), training_data(recipe, _as_data(data, recipe)), recipe, kind)
+    recipe, model = _scored_by(run, overrides), Model.load(run, device)
+    return probe_model(model, _fitting(training_data(recipe, _as_data(data, recipe)), model), recipe, kind)
 
 
 def _warn(problem: Problem) -> None:
@@ -169,7 +182,7 @@ def with_data(overrides: Overrides, data: Any) -> Overrides:
         return overrides
     table = dump_part(data.config) if isinstance(data, Data) else {"name": ArrayData.name}
     changes = {f"data.{key}": value for key, value in table.items()}
-    return {**overrides, **changes} if isinstance(overrides, Mapping) else [*overrides, changes]
+    return joined(overrides, changes)
 
 
 def _as_data(data: Any, recipe: Recipe) -> Data | None:

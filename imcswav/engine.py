@@ -128,10 +128,11 @@ class Engine:
             )
         scalars["loss"].backward()
         learner.before_update(progress)
-        if self.settings.clip_gradient is not None:
+        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+        if self.settings.clip_gradient is not None and gradients:
             norm = nn.utils.clip_grad_norm_(learner.parameters(), self.settings.clip_gradient)
         else:
-            norm = self._norm([p.grad for p in learner.parameters() if p.grad is not None])
+            norm = self._norm(gradients)
         optimizer.step()
         learner.after_step(progress)
         return {name: value.detach() for name, value in scalars.items()} | {GRADIENT: norm}

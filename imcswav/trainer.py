@@ -167,7 +167,7 @@ class Trainer:
         self.step += 1
 
     def _add_logs(self, scalars: dict[str, Tensor]) -> None:
-        if self._sums.keys() == scalars.keys():
+        if list(self._sums) == list(scalars):  # in one order: a bank's come now and then, between the others
             torch._foreach_add_(list(self._sums.values()), list(scalars.values()))  # one launch for all
         else:
             for name, value in scalars.items():

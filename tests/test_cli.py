@@ -11,6 +11,8 @@ import pytest
 from cli_calls import call, imcswav, write_recipe
 from PIL import Image
 
+from imcswav.recipe.json_schema import schema_text
+
 MISTAKES = """\
 name = "broken"
 clusters = 1
@@ -271,9 +273,10 @@ def test_show_knows_the_tables_that_no_component_owns(capsys):
     assert "imc_swav_cifar10" in call(capsys, "list", "recipe")[1].split()
 
 
-def test_signs_that_an_encoding_lacks_stop_nothing(tmp_path):
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_signs_that_an_encoding_lacks_stop_nothing(tmp_path, encoding):
     """A Windows console, or an old locale: the work is done, so it must not end as a defect."""
-    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
     for words, said in ((["show", "loss", "imc"], b"softmax(y_a)\\u1d40"), (["schema"], b"\\u2212")):
         done = subprocess.run(
             [sys.executable, "-m", "imcswav", *words], capture_output=True, env=environment, cwd=tmp_path, check=False
@@ -281,7 +284,7 @@ def test_signs_that_an_encoding_lacks_stop_nothing(tmp_path):
         assert (done.returncode, done.stderr) == (0, b"")
         assert said in done.stdout
         if words == ["schema"]:
-            json.loads(done.stdout.decode("cp1252"))
+            assert json.loads(done.stdout.decode(encoding)) == json.loads(schema_text())
 
 
 @pytest.mark.parametrize("words", [["-h"], ["run", "-h"], ["edit", "RUN", "merge", "-h"]])

@@ -208,5 +208,9 @@ def test_a_run_is_scored_again_on_images_that_moved(tiny, tmp_path, capsys, monk
     code, out, _ = call(capsys, "evaluate", "run", "--set", "data.root=moved")
     assert code == 0
     assert f"{json.loads(Path('run/summary.json').read_text())['acc']:.4f}" in out
+    code, _, err = call(capsys, "evaluate", "run", "--set", "data.root=moved", "--set", "data.size=8")
+    assert (code, "trained on images with size = 12, and these have 8" in err) == (2, True)
+    code, _, err = call(capsys, "run", "tiny.toml", "--seed", "-1")
+    assert (code, "--set" in err, "seed: must be at least 0" in err) == (2, False, True)
     code, _, err = call(capsys, "evaluate", "run", "--set", "clusters=3")
     assert (code, "clusters can't be changed for a run that is finished" in err) == (2, True)

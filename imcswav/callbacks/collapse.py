@@ -20,9 +20,9 @@ WATCHED = "/effective_clusters"
 class Collapse(Callback, name="collapse"):
     """Ends the training after an epoch in which too few clusters were in use.
 
-    Every loss's log "<loss>/effective_clusters", the exponential of an entropy, is averaged over the epoch's steps; of
-    an epoch gone on with after Ctrl-C, over those since. The run then is evaluated and finished like any other, with
-    the checkpoint of that epoch, and its summary says why under "stopped". In the last epoch it says so and no more.
+    Every loss's log "<loss>/effective_clusters", the exponential of an entropy, is averaged over the epoch's steps.
+    The run then is evaluated and finished like any other, with the checkpoint of that epoch, and its summary says why
+    under "stopped". In the last epoch it says so and no more.
     """
 
     class Config(Callback.Config):
@@ -34,17 +34,28 @@ class Collapse(Callback, name="collapse"):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._sums: dict[str, tuple[float, int]] = {}  # with the steps that they are over
-        self._logged = 0
+        self._logged: int | None = None
         self._facts: Facts | None = None
 
     def start(self, trainer: Trainer) -> None:
         """Begin to count at the step that the run is at."""
         from imcswav.health.facts import facts_of
 
-        self._sums, self._logged, self._facts = {}, trainer.step, facts_of(trainer)
+        self._facts = facts_of(trainer)
+        if self._logged is None:  # no checkpoint, or one of an earlier version
+            self._logged = trainer.step
+
+    def state(self) -> dict[str, Any]:
+        """What was counted since the epoch's start, and at which step last."""
+        return {"sums": dict(self._sums), "logged": self._logged}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on counting there."""
+        self._sums, self._logged = dict(state.get("sums", {})), state.get("logged")
 
     def log(self, trainer: Trainer, values: dict[str, float]) -> None:
         """Add up the means over the steps since the last log; judge at the last of an epoch."""
+        assert self._logged is not None
         steps = trainer.step - self._logged
         if not steps or "loss" not in values or trainer.stopped is not None:  # scores and the like
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +21,10 @@ def schema(
     from imcswav.reference.files import ours, write_text
 
     if out is None:
-        sys.stdout.write(schema_text())
+        text = schema_text()
+        if not (sys.stdout.encoding or "").lower().startswith("utf"):
+            text = re.sub(r"[^\x00-\x7f]", lambda sign: json.dumps(sign[0])[1:-1], text)
+        sys.stdout.write(text)
         return
     if out.exists() and not ours(out):
         raise ImcswavError(f"{out} exists and is no schema of imcswav, so it is not overwritten; give another --out.")

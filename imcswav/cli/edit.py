@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +96,9 @@ def history(context: typer.Context) -> None:
         console.out.print(f"{number}  {one.when}  {one.command()}: {one.said}", soft_wrap=True)
     if not edits:
         console.out.print(f"{context.obj} has no edits.", soft_wrap=True)
-    console.out.print(f'State {state_of(context.obj)}, the "base" of a file for imcswav edit {context.obj} apply.')
+    run = shlex.quote(str(context.obj))
+    told = f'State {state_of(context.obj)}, the "base" of a file for imcswav edit {run} apply.'
+    console.out.print(told, soft_wrap=True)
 
 
 GROUP = Group(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imcswav.cli.options import FAILED, NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption
 from imcswav.errors import ImcswavError
+
+if TYPE_CHECKING:
+    from imcswav.recipe.merge import Overrides
 
 SeedsOption = Annotated[
     str | None, typer.Option(metavar="LIST", help="Several seeds, one run after another: 0-4, 0,3,7 or 0-2,5.")
@@ -63,12 +66,12 @@ def run(
         return _run_seeds(recipe, overrides, seeds, out, resume, _signal(keep, keep_by))
     if keep is not None or keep_by is not None:
         raise ImcswavError("--keep and --keep-by choose among several runs; give their seeds by --seeds.")
-    overrides += [f"seed={seed}"] if seed is not None else []
+    given: Overrides = overrides if seed is None else [*overrides, {"seed": seed}]
     if resume and out is not None:
         raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
-    if (begun := launch.to_go_on_with(lambda: load_recipe(recipe, overrides), out, resume)) is not None:
+    if (begun := launch.to_go_on_with(lambda: load_recipe(recipe, given), out, resume)) is not None:
         return launch.told(console.finished, api.resume(begun, device=device))
-    return launch.told(console.finished, api.run(recipe, overrides, out=out, warn=console.warn))
+    return launch.told(console.finished, api.run(recipe, given, out=out, warn=console.warn))
 
 
 def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption = None) -> None:

@@ -159,7 +159,9 @@ def frozen_features(recipe: Recipe, most: int | None = None) -> tuple[Array, Dat
 
 def _combined(changes: Mapping[str, Any], settings: Overrides) -> Overrides:
     """The plan's changes with the caller's over them."""
-    return {**changes, **settings} if isinstance(settings, Mapping) else [changes, *settings]
+    if isinstance(settings, Mapping):
+        return {**changes, **settings}
+    return [changes, *([settings] if isinstance(settings, str) else settings)]
 
 
 def _name(folder: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -141,7 +140,7 @@ class Data(Component, kind="data"):
 
     def unread(self) -> list[tuple[str, str]]:
         """``skipped``, with files named as images are: by their paths below ``folder``."""
-        start = f"{printable(self.folder)}{os.sep}" if self.folder else ""
+        start = f"{printable(self.folder)}/" if self.folder else ""
         return [(path.removeprefix(start), reason) for path, reason in self.skipped]
 
     def __init__(self, config: Any) -> None:

@@ -38,10 +38,11 @@ def one_by_one(X: Any) -> list[Any] | Iterator[Any] | None:
 
 
 def stacked(items: Any) -> Array | None:
-    """A list of arrays or tensors of one shape as one array; None for anything else."""
-    if not isinstance(items, list) or len({getattr(item, "shape", None) for item in items}) != 1:
+    """A list of arrays or tensors of one shape and type as one array; None for anything else."""
+    if not isinstance(items, list) or not all(map(_is_array, items)):
         return None
-    return np.stack([numbers_of(item) for item in items]) if all(map(_is_array, items)) else None
+    arrays = [numbers_of(item) for item in items]
+    return np.stack(arrays) if len({(array.shape, array.dtype) for array in arrays}) == 1 else None
 
 
 def numbers_of(X: Any) -> Array:

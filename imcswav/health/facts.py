@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imcswav.health.probe import SAMPLE
-from imcswav.losses import labels
+from imcswav.losses import Loss, labels
 from imcswav.recipe.flat import flat
 from imcswav.step import split
 
@@ -56,7 +56,9 @@ class Facts:
 
 def facts_of(trainer: Trainer) -> Facts:
     """The facts of a run; a learner without heads or losses has the fewer."""
-    recipe, losses = trainer.recipe, getattr(trainer.learner, "losses", ())
+    recipe, losses = trainer.recipe, list(getattr(trainer.learner, "losses", ()))
+    if not all(isinstance(loss, Loss) for loss in losses):  # a plugin's learner, with something else by that name
+        losses = []
     places, scored, counted = {}, {}, {}
     for number, (label, loss) in enumerate(zip(labels(losses), losses, strict=True)):
         places[label] = f"losses.{number}"
@@ -73,4 +75,4 @@ def _width(trainer: Trainer, loss: Any, setting: str) -> int | None:
     """The width of the head that a setting of the loss names; None where it has no such setting."""
     heads: Any = getattr(trainer.learner, "heads", {})
     head = split(str(getattr(loss.config, setting, "")))[1]
-    return int(heads[head].out_features) if head in heads else None
+    return getattr(heads[head], "out_features", None) if head in heads else None

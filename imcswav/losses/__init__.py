@@ -50,9 +50,6 @@ def labels(losses: Iterable[Loss]) -> list[str]:
 
 
 def relabelled(logs: Mapping[str, Tensor], name: str, label: str) -> dict[str, Tensor]:
-    """What a loss logged, under its label: "imc/…" as "imc.2/…", any other name with the place behind it."""
+    """What a loss logged, under its label: "imc/…" as "imc.2/…", also where it has the name of the class it extends."""
     place = label.removeprefix(name)
-    own = f"{name}/"
-    return {
-        label + key.removeprefix(name) if key.startswith(own) else key + place: value for key, value in logs.items()
-    }
+    return {f"{label}/{key.partition('/')[2]}" if "/" in key else key + place: value for key, value in logs.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -104,6 +105,13 @@ def parse_overrides(overrides: Overrides) -> tuple[list[Override], list[Problem]
     return sorted(parsed, key=lambda override: override.depth), problems
 
 
+def joined(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
+    """The overrides and further changes, which have the last word."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **changes}
+    return [*([overrides] if isinstance(overrides, str) else overrides), changes]
+
+
 def typed(overrides: Overrides) -> list[str]:
     """All of them as texts, such as come after --set."""
     texts: list[str] = []
@@ -111,17 +119,21 @@ def typed(overrides: Overrides) -> list[str]:
         if isinstance(entry, Mapping):
             texts += [f"{key}={_inline(value)}" for key, value in entry.items()]
         else:
-            texts.append(entry.strip())
+            texts.append(str(entry).strip())
     return texts
 
 
 def _inline(value: Any) -> str:
     """A value as TOML on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(key))} = {_inline(entry)}" for key, entry in value.items()) + "}"
+        entries = {key: entry for key, entry in value.items() if entry is not None}  # TOML has no null
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_inline(entry)}" for key, entry in entries.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value, default=str)  # JSON's numbers, texts and truths are TOML's
+    value = value.item() if hasattr(value, "item") else value  # numpy's numbers
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, default=str, ensure_ascii=False)  # JSON's numbers, texts and truths are TOML's
 
 
 def _override(key: str, value: Any, text: str | None) -> Override:

@@ -21,7 +21,7 @@ from imcswav.environment import continued_environment, environment
 from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
-from imcswav.recipe.merge import Overrides
+from imcswav.recipe.merge import Overrides, joined
 from imcswav.recipe.seed_numbers import seed_numbers
 from imcswav.results.kept import check_signal, choose, seed_agreement
 from imcswav.results.series import DEVIATION, FILE, SeedsResult, difference, finished, finished_runs, of_recipe, read
@@ -152,7 +152,7 @@ class _Series:
             self.known["runs"][str(seed)] = path.name
             self._begin(SeedsResult(self.folder, done))
 
-        return complete(prepare(self.recipe, _with(self.overrides, changes), path, self.data, self.warn, ready))
+        return complete(prepare(self.recipe, joined(self.overrides, changes), path, self.data, self.warn, ready))
 
     def _begin(self, done: SeedsResult) -> None:
         """Write the list before a run's folder: a process killed from here on leaves what can be gone on with.
@@ -261,12 +261,6 @@ def _to_go_on(recipe: Recipe, out: str | Path | None) -> Path:
         f"There is no series of seeds of this recipe under {home}{other}; "
         f"{'give the same --set, or ' if other else ''}leave --resume out to start one."
     )
-
-
-def _with(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
-    if isinstance(overrides, Mapping):
-        return {**overrides, **changes}
-    return [*overrides, changes]
 
 
 def _unused(folder: Path, seed: int) -> Path:

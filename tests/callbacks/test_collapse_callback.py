@@ -101,6 +101,22 @@ def test_without_a_figure_to_watch_it_says_so_once(recipe, tmp_path, capsys):
     assert capsys.readouterr().err.count("The callback collapse sees nothing") == 1
 
 
+@pytest.mark.parametrize("stop", [1, 5, 6])
+def test_an_interruption_changes_nothing_of_the_mean(recipe, tmp_path, monkeypatch, stop):
+    """Of seven steps the first three have few clusters: by their mean with the rest, 2.14, the run goes on."""
+    use(monkeypatch, lambda step: 1.0 if step % STEPS < 3 else 3.0)
+    recipe["trainer"]["log_every"] = 4
+    trainer, _ = build_run(load_recipe(recipe, {"callbacks.collapse.share": 0.7}), out=tmp_path / "run")
+    StopAfter(trainer, stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    use(monkeypatch, lambda step: 1.0 if (step + stop) % STEPS < 3 else 3.0)
+    assert api.resume(tmp_path / "run").summary["stopped"] is None
+    means = [(1 + 1 + 1 + 3) / 4, 3.0]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["imc/effective_clusters"] for row in rows if row["step"] in (4, 7) and "loss" in row] == means
+
+
 def test_clusters_are_those_of_the_head_that_the_loss_reads(recipe, tmp_path):
     """A head of two clusters beside the one of three that assigns: two in use are all that it has."""
     recipe["heads"]["pair"] = recipe["heads"]["classifier"] | {"width": 2}

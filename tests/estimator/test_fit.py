@@ -212,6 +212,12 @@ def test_the_range_holds_for_lists_and_data_sets_too():
     pairs = [(image, 3) for image in DIGITS]
     for same in (list(DIGITS.astype(np.uint8)), list(whole), TensorDataset(whole), list(DIGITS), pairs):
         assert np.array_equal(digits.predict(same), digits.labels_)
+    wide = (PIXELS.astype(np.uint16) * 257).astype(np.uint16)
+    mixed = [row for pair in zip(PIXELS[::2], (PIXELS / 255)[1::2], strict=True) for row in pair]  # two types
+    both = [row for pair in zip(PIXELS[::2], wide[1::2], strict=True) for row in pair]
+    plain = estimator().fit(PIXELS)
+    assert np.array_equal(plain.predict(mixed), plain.labels_)
+    assert np.array_equal(plain.predict(both), plain.labels_)
     ragged = [*DIGITS[:-1], DIGITS[-1][:, :6]]
     assert np.array_equal(digits.predict(ragged)[:-1], digits.labels_[:-1])
     for listed in (list(DIGITS), list(torch.from_numpy(DIGITS)), ragged):

@@ -162,9 +162,10 @@ def test_steps_are_not_recorded():
 def test_means_in_the_log_are_over_the_steps_that_had_the_loss():
     trainer = SimpleNamespace(_sums={}, _counts=Counter())
     trainer.engine = SimpleNamespace(weight_norm=lambda: torch.tensor(7.0))
-    for scalars in ({"loss": 1.0}, {"loss": 2.0, "loss/imc": 5.0}, {"loss": 3.0}):
+    without, full = {"loss": 1.0, "gradient_norm": 8.0}, {"loss": 3.0, "loss/imc": 5.0, "gradient_norm": 8.0}
+    for scalars in (without, full, without, full):  # in the order of a step, where a bank's are not the last
         Trainer._add_logs(trainer, {name: torch.tensor(value) for name, value in scalars.items()})
-    assert Trainer._means(trainer) == {"loss": 2.0, "loss/imc": 5.0, "weight_norm": 7.0}
+    assert Trainer._means(trainer) == {"loss": 2.0, "gradient_norm": 8.0, "loss/imc": 5.0, "weight_norm": 7.0}
 
 
 def test_batches_name_the_rows_of_each_subset():

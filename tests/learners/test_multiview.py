@@ -11,7 +11,7 @@ from imcswav.errors import RecipeError
 from imcswav.heads import Head
 from imcswav.learners import RecipeFacts
 from imcswav.learners._heads import run_heads
-from imcswav.losses import Loss
+from imcswav.losses import Loss, relabelled
 from imcswav.plugins import registry
 from imcswav.recipe.files import load_recipe
 from imcswav.step import Progress, Step
@@ -320,3 +320,10 @@ def test_two_losses_of_a_kind_log_apart():
         assert scalars[f"loss/{name}"] == net.losses[number](alone)
         assert scalars[f"{name}/effective_clusters"] == alone.logs["imc/effective_clusters"]
     assert scalars["imc.2/effective_clusters"] <= 2 < scalars["imc/effective_clusters"]
+
+
+def test_a_loss_that_extends_another_logs_under_its_own_name():
+    """A class made of IMC logs "imc/…", for it says so."""
+    assert relabelled({"imc/x": 1}, "mine", "mine.2") == {"mine.2/x": 1}
+    assert relabelled({"margin": 1, "imc/x": 2}, "imc", "imc") == {"margin": 1, "imc/x": 2}
+    assert relabelled({"margin": 1}, "imc", "imc.2") == {"margin.2": 1}

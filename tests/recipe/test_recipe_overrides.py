@@ -10,7 +10,7 @@ from recipe_case import problems, toy_folder
 from toy_parts import RECIPE
 
 from imcswav.recipe.files import load_recipe
-from imcswav.recipe.merge import parse_overrides, typed
+from imcswav.recipe.merge import joined, parse_overrides, typed
 
 
 @pytest.fixture(autouse=True)
@@ -131,9 +131,16 @@ def test_values_can_be_typed(tmp_path):
         "learner.x": [1.5, True],
         "y": None,
     }
+    values |= {"data.root": "/tmp/ü 😀", "learner.y": float("inf")}
     texts = typed([values, "clusters=4 "])
     assert texts[-1] == "clusters=4"
     mixed, words = parse_overrides([values, "clusters=4"])[0], parse_overrides(texts)[0]
     assert [(one.path, one.value) for one in mixed] == [(one.path, one.value) for one in words]
     assert {one.where for one in words} == {"--set"}
     assert {one.path[-1] for one in mixed if one.where} == {"clusters"}
+
+
+def test_further_changes_have_the_last_word():
+    for first in ("seed=3", ["seed=3"], {"seed": 3}):
+        assert [one.value for one in parse_overrides(joined(first, {"seed": 4}))[0]][-1] == 4
+        assert [one.value for one in parse_overrides(joined(first, {}))[0]] == [3]
