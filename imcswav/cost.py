@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imcswav.blame import culprit
 from imcswav.data import Batch, DataFacts
-from imcswav.errors import Problem, RecipeError, short_of_memory
+from imcswav.errors import ImcswavError, Problem, RecipeError, short_of_memory
 from imcswav.imaging.read import physical_memory
 from imcswav.learners import Learner
 from imcswav.protocol import training_facts
@@ -97,6 +97,8 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
         learner.before_step(progress)
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             learner(batch, progress, recipe.seed)["loss"].backward()
+    except ImcswavError:
+        raise
     except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
         if full := short_of_memory(error):
             raise RecipeError(recipe.name, [Problem("learner", full)]) from error

@@ -1,10 +1,10 @@
 """Every error that imcswav raises on purpose.
 
 ImcswavError            base; its text is one sentence: what was wrong, where, and what to do
-├── RecipeError         a recipe can't be read or run; carries every problem found, not just the first
+├── RecipeError         a recipe can't be read or run; carries every problem found, not just the first; a ValueError too
 ├── PluginError         a component or a plugin package breaks the contract
 ├── WeightsError        pretrained weights can't be had
-├── DataError           images are missing, unreadable or don't fit
+├── DataError           images are missing, unreadable or don't fit; a ValueError too
 └── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
 The command line turns any of them into exit code 2 without a traceback, and so it does where memory runs out or the
@@ -34,7 +34,7 @@ class WeightsError(ImcswavError):
         super().__init__(text)
 
 
-class DataError(ImcswavError):
+class DataError(ImcswavError, ValueError):
     """Images are missing, unreadable or do not fit the recipe."""
 
 
@@ -64,7 +64,7 @@ class Problem:
         return f"{place}{path}{self.message}{remedy}"
 
 
-class RecipeError(ImcswavError):
+class RecipeError(ImcswavError, ValueError):
     """A recipe has problems; ``problems`` lists all of them.
 
     A single problem of the file as a whole (an empty ``path``) makes a one-line text.

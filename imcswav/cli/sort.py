@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from imcswav.cli.options import CopyOption, LinkOption, RunArgument, one_target
 
 
-def sort(run: RunArgument, copy_to: CopyOption = None, link_to: LinkOption = None) -> None:
+def sort(
+    run: RunArgument,
+    copy_to: CopyOption = None,
+    link_to: LinkOption = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of the images, where it was moved.")] = None,
+) -> None:
     """Put a run's images into one folder a cluster, as its clusters are now, edits included.
 
     The originals stay where they are; images without a cluster go into "outliers".
@@ -23,6 +32,8 @@ def sort(run: RunArgument, copy_to: CopyOption = None, link_to: LinkOption = Non
     if target is None:
         raise ImcswavError("Where to? Give --copy-to FOLDER, or --link-to FOLDER.")
     found = Clustering.of(run)
+    if root is not None:
+        found = dataclasses.replace(found, root=str(root))
     if found.root:
         refuse_inside(Path(found.root), target)
     with shown():

@@ -29,8 +29,11 @@ def sort_files(clustering: Clustering, target: Path, how: How) -> int:
         raise DataError("The images of this run are no files, so they can't be sorted into folders.")
     refuse_filled(target)
     put = shutil.copy2 if how == "copy" else _link
+    places = list(_places(clustering, target))
+    if lost := next((source for source, _ in places if not source.exists()), None):
+        raise DataError(f"{lost} is gone; bring it back, or say where the images are now: --root FOLDER.")
     with stage("Sorting files", total=len(clustering)) as advance:
-        for source, place in _places(clustering, target):
+        for source, place in places:
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 put(source, place)

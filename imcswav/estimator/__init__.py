@@ -60,8 +60,8 @@ class ImageClustering(_Base):
     have an image; ``value_range_``, None or (black, white); ``seed_``; ``model_``, an ``imcswav.Model``;
     ``n_features_in_`` of a table. Pickles hold the model and no path.
 
-    Raises ValueError for an X that is none of these, DataError for images that can't be read, RecipeError with all
-    problems of the recipe, RunError where ``out`` is filled.
+    Raises ValueError for an X that is none of these, DataError for images that can't be read and RecipeError with
+    all problems of the recipe, both of them ValueErrors, RunError where ``out`` is filled.
     """
 
     _stacks = False

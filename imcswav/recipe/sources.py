@@ -150,6 +150,8 @@ def _read(path: Path, name: str) -> Layer:
         raise _unreadable(name, f"can't be read: {error.strerror or error}.") from None
     except RecursionError:
         raise _unreadable(name, "is nested too deeply.") from None
+    except RecipeError:
+        raise
     except ValueError as error:
         raise _syntax_error(name, str(error), text) from None
     if not tables:

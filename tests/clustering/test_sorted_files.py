@@ -50,8 +50,9 @@ def test_nothing_is_overwritten(tmp_path):
 def test_a_file_that_is_gone_is_named(tmp_path):
     found = sortable(tmp_path / "photos")
     (tmp_path / "photos" / "b" / "same.png").unlink()
-    with pytest.raises(DataError, match=r"b/same\.png is gone"):
+    with pytest.raises(DataError, match=r"b/same\.png is gone; .*--root FOLDER"):
         sort_files(found, tmp_path / "sorted", "copy")
+    assert not (tmp_path / "sorted").exists()  # nothing is half done
 
 
 def test_images_that_are_no_files_cant_be_sorted(tmp_path):
@@ -84,6 +85,12 @@ def test_a_run_is_sorted_as_it_was_corrected(tiny, tmp_path, capsys, monkeypatch
     folders = {-1: "outliers", 0: "0 both", 1: "1"}
     for name, cluster in zip(found.names, found.clusters_N.tolist(), strict=True):
         assert (tmp_path / "sorted" / folders[cluster] / name).samefile(tmp_path / "photos" / name)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert cli._run(["sort", str(run), "--copy-to", "again"], debug=False) == 2
+    assert "is gone" in capsys.readouterr().err
+    assert cli._run(["sort", str(run), "--copy-to", "again", "--root", "moved"], debug=False) == 0
+    assert sum(path.is_file() for path in (tmp_path / "again").rglob("*")) == len(found.names)
+    (tmp_path / "moved").rename(tmp_path / "photos")
     for words, said in (
         (["--copy-to", "sorted"], "give another --copy-to."),
         (["--copy-to", "photos/inside"], "photos"),

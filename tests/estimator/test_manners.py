@@ -160,6 +160,15 @@ def test_mistakes_bear_the_names_of_parameters(parameters, error, text):
     assert "--set" not in str(caught.value)
 
 
+@pytest.mark.parametrize("parameters", [{"n_clusters": 1}, {"settings": {"trainer.epochs": -1}}])
+def test_what_is_wrong_with_values_is_a_value_error_as_in_scikit_learn(parameters, tmp_path):
+    with pytest.raises(ValueError, match="must be at least"):
+        estimator(**parameters).fit(PIXELS)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        estimator().fit([tmp_path / "broken.png"])
+
+
 def test_what_is_no_table_of_images_is_told():
     with pytest.raises(TypeError, match=r"image_shape has to be .* not 8"):
         estimator(image_shape=8).fit(PIXELS.reshape(len(PIXELS), -1))
