@@ -27,6 +27,7 @@ from imcswav.metrics.acc import accuracy
 from imcswav.model import Model
 from imcswav.recipe import Recipe
 from imcswav.seeding import mix
+from imcswav.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from imcswav.trainer import Trainer
@@ -201,6 +202,7 @@ def published_accuracy(trainer: Trainer, clusterer: Clusterer | None) -> float |
         return accuracy(labels_N, assigned.clusters[known_N])
 
 
+@one_blas_thread()
 def baselines(assessment: Assessment, recipe: Recipe) -> dict[str, float]:
     """ACC of k-means on the raw pixels and on the unit-length features: what a method has to beat."""
     train, scored = assessment.train, assessment.scored

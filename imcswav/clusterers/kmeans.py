@@ -10,6 +10,7 @@ from torch import nn
 from imcswav.clusterers import Array, Clusterer, unit_rows
 from imcswav.clusterers._modules import NearestCentre
 from imcswav.plugins import hookimpl
+from imcswav.threads import one_blas_thread
 
 
 class KMeans(Clusterer, name="kmeans"):
@@ -40,7 +41,9 @@ class KMeans(Clusterer, name="kmeans"):
             n_init=self.config.n_init,
             max_iter=self.config.max_iterations,
             random_state=self.seed % 2**32,  # scikit-learn takes 32 bits
-        ).fit(features_NF)
+        )
+        with one_blas_thread(features_NF.size):
+            estimator.fit(features_NF)
         self.state = {
             "centres": torch.from_numpy(estimator.cluster_centers_.copy()),
             "scale": torch.tensor(estimator.inertia_ / len(features_NF), dtype=torch.float64),

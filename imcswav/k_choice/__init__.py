@@ -17,6 +17,7 @@ from imcswav.errors import DataError
 from imcswav.k_choice.sentence import sentence
 from imcswav.k_choice.signals import SIGNALS, measure
 from imcswav.progress import Advance, stage
+from imcswav.threads import one_blas_thread
 
 SAMPLE = 5_000
 """Most images that are looked at."""
@@ -88,6 +89,7 @@ class KChoice:
     """The recommendation, its spread, and who agrees or doesn't, for people."""
 
 
+@one_blas_thread()
 def choose_k(features_NF: Array, low: int = 2, high: int = 50, seed: int = 0) -> KChoice:
     """Recommend how many clusters between ``low`` and ``high`` the features (N, F) have; the same for the same seed.
 

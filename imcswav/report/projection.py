@@ -19,6 +19,7 @@ from imcswav.clusterers import Array, unit_rows
 from imcswav.clustering import Clustering
 from imcswav.clustering.store import FOLDER
 from imcswav.files import write_atomically
+from imcswav.threads import one_blas_thread
 
 FILE = "map.npz"
 SAMPLE = 3_000
@@ -31,6 +32,7 @@ FEWEST = 10
 """Fewer images than this have a PCA alone."""
 
 
+@one_blas_thread()
 def project(clustering: Clustering, images: Sequence[int], run: Path) -> dict[str, Array]:
     """Positions float32 (M, 2) of the images, about −1 … 1, by name of the method: ``pca`` and ``umap`` or ``tsne``."""
     unit_MF = unit_rows(clustering.features_NF[list(images)])

@@ -24,6 +24,7 @@ from imcswav.metrics.knn import NearestNeighbours
 from imcswav.model import Model
 from imcswav.protocol import split_name
 from imcswav.recipe import Recipe
+from imcswav.threads import one_blas_thread
 
 Kind = Literal["linear", "knn"]
 C = 1.0
@@ -95,7 +96,7 @@ def linear(bank_MF: Array, labels_M: Array, rows_NF: Array) -> tuple[Array, bool
 
     scaler = StandardScaler().fit(bank_MF.astype(np.float64))
     estimator = LogisticRegression(C=C, max_iter=ITERATIONS)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread(bank_MF.size):
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is in what is returned
         estimator.fit(scaler.transform(bank_MF.astype(np.float64)), labels_M)
     classes_N = estimator.predict(scaler.transform(rows_NF.astype(np.float64)))

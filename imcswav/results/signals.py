@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imcswav.clusterers import Array, unit_rows
 from imcswav.metrics.knn import neighbours
+from imcswav.threads import one_blas_thread
 
 SAMPLE = 5_000
 """Most images that a signal is computed on: always the same ones, so that runs on the same images can be compared."""
@@ -34,6 +35,7 @@ OF_SERIES = ("seed_agreement", "seed_agreement_nmi")
 """What only runs with several seeds have, see ``imcswav.results.kept``."""
 
 
+@one_blas_thread()
 def measure(
     features_NF: Tensor,
     probabilities_NK: Array | None,

@@ -13,6 +13,7 @@ from imcswav.clusterers import Array, unit_rows
 from imcswav.clustering import OUTLIER, Clustering
 from imcswav.clustering.edits.operation import Edit, column, counted, products, rounded, softmax
 from imcswav.errors import RunError
+from imcswav.threads import one_blas_thread
 
 BY_HAND = 10.0
 """How many images one that was set by hand counts as."""
@@ -107,7 +108,7 @@ def _fit(unit_MF: Array, clusters_M: Array, weight_M: Array) -> tuple[Array, Arr
     centred_MF = unit_MF - mean_F
     scale = max(float(np.sqrt(np.square(centred_MF).sum(1).mean())), float(np.finfo(np.float32).eps))
     classifier = LogisticRegression(max_iter=ITERATIONS)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread(unit_MF.size):
         warnings.simplefilter("ignore")  # that it hasn't converged after as many iterations changes little
         classifier.fit(centred_MF / scale, clusters_M, weight_M)
     weights_JF, bias_J = classifier.coef_ / scale, classifier.intercept_
