@@ -203,6 +203,16 @@ def test_a_defect_of_ours_exits_1(capsys, monkeypatch):
     assert "--debug" in err
 
 
+def test_a_file_that_ends_too_soon_is_no_interruption(capsys, monkeypatch):
+    def ends(*arguments, **keywords):
+        raise EOFError("No data left in file")
+
+    monkeypatch.setattr("imcswav.api.run", ends)
+    code, _, err = call(capsys, "run", "digits")
+    assert code == 1
+    assert "A defect of imcswav: EOFError: No data left in file." in err
+
+
 def test_a_disk_that_refuses_is_no_defect(capsys, monkeypatch):
     def refused(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "there/k.csv")

@@ -128,9 +128,10 @@ def _contests(
     whole = whole_step(small, data, device)  # first, for it makes torch forget what is compiled
     ratios += alternate([*losses(subject, compiled), whole], rounds)
     if device.type == "cuda":
-        batches = max(1, min(WALL_BATCHES, len(data.train) // recipe.trainer.batch_size - 1))
-        images = from_images(recipe, data, device, os.cpu_count() or 1, batches)
-        ratios += alternate([images], min(rounds, WALL_ROUNDS))
+        batches = min(WALL_BATCHES, len(data.train) // recipe.trainer.batch_size - 1)
+        if batches > 0:  # the loop's first starts its workers
+            images = from_images(recipe, data, device, os.cpu_count() or 1, batches)
+            ratios += alternate([images], min(rounds, WALL_ROUNDS))
     counts = counted(small, data, device)
     if recipe.name != GOALS_OF:
         for row in (*ratios, *counts):

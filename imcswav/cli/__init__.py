@@ -125,7 +125,10 @@ def _run(arguments: list[str], debug: bool) -> int:
     except UsageMistake as error:
         error.show()
         return MISTAKE
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__context__, EOFError):  # of a file: nothing here asks at the keyboard
+            _tell(_defect(error.__context__, debug))
+            return DEFECT
         _tell(STOPPED)
         return INTERRUPTED
     except Terminated:

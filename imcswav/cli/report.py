@@ -34,13 +34,14 @@ def report(
 
     refuse_existing(out)
     path = out or run / NAME
+    aside: list[Path | None] = []
     if not (run / FOLDER).is_dir():
         with shown():
-            collect(run, device or "auto")
+            aside += collect(run, device or "auto")
     try:
-        kept = write_report(Clustering.of(run), run, out, budget=budget)
+        aside.append(write_report(Clustering.of(run), run, out, budget=budget))
     except OSError as error:
         raise RunError(f"{path} can't be written: {error.strerror or error}; give another --out.") from error
-    if kept:
-        print(f"The report that you changed is now {kept}")
+    for kept in filter(None, aside):
+        print(f"A file that you changed is now {kept}")
     tables.written(path)

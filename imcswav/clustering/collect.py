@@ -22,22 +22,21 @@ from imcswav.results.artefacts import label_name
 from imcswav.runs import RunFolder
 
 
-def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[str, str] | None = None) -> Clustering:
+def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[str, str] | None = None) -> list[Path]:
     """Write ``clustering/``, ``labels.csv``, ``clusters.csv`` and ``report.html`` into a run folder.
 
-    ``duplicates``: name of an image → name of the image that it nearly equals. Raises RunError where nothing assigned
-    clusters.
+    ``duplicates``: name of an image → name of the image that it nearly equals. Returns where files went that somebody
+    had changed. Raises RunError where nothing assigned clusters.
     """
     clustering = gather(data, assessment, duplicates or {})
     save(clustering, run)
     make_thumbnails(clustering, run, images(assessment))
     clustering = load(run)  # with the edits, where there are some already
-    write_tables(clustering, run)
-    write_report(clustering, run)
-    return clustering
+    aside = [*write_tables(clustering, run), write_report(clustering, run)]
+    return [path for path in aside if path is not None]
 
 
-def collect(run: Path, device: str = "auto") -> Clustering:
+def collect(run: Path, device: str = "auto") -> list[Path]:
     """The same for a finished run that has none yet: its model assigns the images of its recipe once more."""
     folder = RunFolder.open(run)
     recipe = folder.recipe()

@@ -61,7 +61,7 @@ def cluster(
     target = pick_device(device)
     chosen = plan(
         Path(folder), quality=quality, backbone=None if backbone is None else str(backbone), scratch=from_scratch,
-        cuda=target.type == "cuda",
+        distinct=drop_duplicates, cuda=target.type == "cuda",
     )  # fmt: skip
     tell(chosen.why)
     changes: dict[str, Any] = {

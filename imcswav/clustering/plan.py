@@ -40,9 +40,17 @@ class Plan:
 
 
 def plan(
-    folder: Path, *, quality: Quality = "fast", backbone: str | None = None, scratch: bool = False, cuda: bool = False
+    folder: Path,
+    *,
+    quality: Quality = "fast",
+    backbone: str | None = None,
+    scratch: bool = False,
+    distinct: bool = False,
+    cuda: bool = False,
 ) -> Plan:
     """The recipe for a folder of images; ``backbone`` is a timm model's name or a run folder.
+
+    ``distinct``: duplicates will be left out.
 
     Raises DataError for a folder without images, RunError for a run that isn't finished, ImcswavError for what can't go
     together.
@@ -52,7 +60,7 @@ def plan(
     data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
     paths = _images(folder)
     if scratch:
-        return _from_scratch(data, paths, cuda)
+        return _from_scratch(data, paths, folder.resolve(), distinct, cuda)
     if backbone is not None and re.match(r"[./~]", backbone) and not Path(backbone).exists():
         raise RunError(f"There is no run folder {backbone}; give one, or the name of a timm model, as --backbone.")
     if backbone is not None and Path(backbone).exists():
@@ -66,13 +74,17 @@ def plan(
     return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
 
 
-def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Plan:
+def _from_scratch(data: Mapping[str, Any], paths: list[Path], folder: Path, distinct: bool, cuda: bool) -> Plan:
     sample = paths[:: max(1, len(paths) // SAMPLE)]
     sides = [side for path in sample if (side := shorter_side(path)) is not None]
     grey = _grey(sample)
     changes = {**data, "data.channels": 1 if grey else 3}
-    if len(paths) < FEW:
-        changes["trainer.batch_size"] = max(2, len(paths) // 2)
+    from imcswav.quality import inspect_once  # by which the run will look, and which remembers
+
+    looked = inspect_once(find_images(folder), folder)
+    images = len(looked.distinct if distinct else looked.seen)
+    if images < FEW:
+        changes["trainer.batch_size"] = max(2, images // 2)
     if grey and sides and max(sides) <= TINY:
         why = f"Trained from scratch by the recipe digits, for grey images of at most {TINY} px."
         return Plan("digits", {**changes, "data.size": TINY}, why)

@@ -57,7 +57,7 @@ def load_unedited(run: Path) -> Clustering:
             features_NF=features_NF, probabilities_NK=probabilities_NK, ids=tuple(table["ids"]),
             duplicates={int(image): int(first) for image, first in table["duplicates"]}, **texts,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
             f"{run} holds no readable clustering ({error}); move {folder} away and make one with: imcswav report {run}"
         ) from error

@@ -7,6 +7,7 @@ others, which then have a tile or nothing.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -54,12 +55,14 @@ class Thumbnails:
 def make_thumbnails(clustering: Clustering, run: Path, images: Iterable[Any] = ()) -> None:
     """Write the thumbnails of a clustering into its run.
 
-    Pictures come from the files; where the images are none, from ``images``, N tensors or arrays uint8 (C, H, W) in the
-    clustering's order. Of more than 3 channels the first three are shown. What can't be read has no picture. Raises
-    OSError.
+    Pictures come from the files; where the images are none, or arrays, from ``images``, N tensors or arrays uint8
+    (C, H, W) in the clustering's order. Of more than 3 channels the first three are shown. What can't be read has no
+    picture. Raises OSError.
     """
     gallery, shown = choose(clustering)
-    pictures = _from_files(clustering, shown) if clustering.paths else _from_arrays(images, shown)
+    files = [image for image in shown if _is_picture(clustering.file(image))]
+    arrays = set(shown).difference(files)
+    pictures = itertools.chain(_from_files(clustering, files), _from_arrays(images, arrays) if arrays else ())
     large: dict[int, bytes] = {}
     tiles: dict[int, Image.Image] = {}
     wanted = set(gallery)
@@ -98,6 +101,10 @@ def choose(clustering: Clustering, count: int = COUNT) -> tuple[list[int], list[
     return gallery, list(dict.fromkeys([*gallery, *order]))[:count]
 
 
+def _is_picture(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() != ".npy"
+
+
 def _from_files(clustering: Clustering, shown: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
     from imcswav.imaging.read import shorter_side, try_decode
 
@@ -113,8 +120,7 @@ def _from_files(clustering: Clustering, shown: Sequence[int]) -> Iterator[tuple[
             yield from ((i, picture) for i, picture in zip(part, pool.map(read, part), strict=True) if picture)
 
 
-def _from_arrays(images: Iterable[Any], shown: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
-    wanted = set(shown)
+def _from_arrays(images: Iterable[Any], wanted: set[int]) -> Iterator[tuple[int, Image.Image]]:
     for image, pixels in enumerate(images):
         if image not in wanted:
             continue

@@ -1,6 +1,6 @@
 """Files of a run that are written anew whenever the clustering changes; what somebody changed in them is kept.
 
-``RUN/clustering/written.json`` remembers the checksums of the last two versions of each file that imcswav wrote: two,
+``RUN/written.json`` remembers the checksums of the last two versions of each file that imcswav wrote: two,
 so that a crash before or after a file takes its place leaves one that is known.
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 
 from imcswav.files import write_atomically
 
-MEMORY = Path("clustering", "written.json")
+MEMORY = "written.json"
+"""Not in ``clustering/``, which may be moved away to be made anew."""
 
 
 def write_ours(run: Path, name: str, write: Callable[[Path], Any]) -> Path | None:
@@ -35,7 +36,6 @@ def write_ours(run: Path, name: str, write: Callable[[Path], Any]) -> Path | Non
             aside = _free(path)
             os.replace(path, aside)
         text = json.dumps(known | {name: [_checksum(temporary), *versions][:2]}, indent=2) + "\n"
-        (run / MEMORY).parent.mkdir(exist_ok=True)
         write_atomically(run / MEMORY, lambda place: place.write_text(text, encoding="utf-8"))
 
     write_atomically(path, ours)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imcswav.clustering import Clustering
 from imcswav.clustering.edits.kept import Kept
 from imcswav.clustering.edits.merge import Merge
-from imcswav.clustering.edits.operation import column
+from imcswav.clustering.edits.operation import STEP, column
 from imcswav.clustering.edits.refit import Refit
 from imcswav.clustering.edits.split import Split
 
@@ -47,15 +47,18 @@ class _Merge(nn.Module):
         self.columns = columns
 
     def forward(self, unit_NF: Tensor, probabilities_NK: Tensor) -> Tensor:
-        first, gone = self.columns[0], self.columns[1:]
+        first = self.columns[0]
+        winner_N1 = probabilities_NK.argmax(1, keepdim=True)
+        inside_N1 = torch.stack([winner_N1 == column for column in self.columns]).any(0)
+        others = [place for place in range(probabilities_NK.shape[1]) if place not in self.columns]
+        before = [place for place in others if place < first]
         merged_N1 = probabilities_NK[:, self.columns].amax(1, keepdim=True)
-        parts = [
-            merged_N1 if place == first else probabilities_NK[:, place : place + 1]
-            for place in range(probabilities_NK.shape[1])
-            if place not in gone
-        ]
-        kept_NK = torch.cat(parts, 1)
-        return kept_NK / kept_NK.sum(1, keepdim=True)
+        sums_N1 = merged_N1 + probabilities_NK[:, others].sum(1, keepdim=True)
+        merged_N1, others_NJ = merged_N1 / sums_N1, probabilities_NK[:, others] / sums_N1
+        rival_N1 = F.pad(others_NJ, (0, 1)).amax(1, keepdim=True)  # 0 where there are no others
+        above_N1, below_N1 = rival_N1 * (1 + STEP), rival_N1 * (1 - STEP)
+        merged_N1 = torch.where(inside_N1, merged_N1.maximum(above_N1), merged_N1.minimum(below_N1))
+        return torch.cat([others_NJ[:, : len(before)], merged_N1, others_NJ[:, len(before) :]], 1)
 
 
 class _Split(nn.Module):
@@ -79,6 +82,9 @@ class _Split(nn.Module):
         scale_N1 = torch.where(rest_N1 > 0, (1 - wanted_N1) / rest_N1.clamp_min(1e-30), torch.zeros_like(rest_N1))
         chosen_NP = torch.arange(shares_NP.shape[1], device=shares_NP.device) == nearest_N1
         parts_NP = own_N1 * torch.where(chosen_NP, wanted_N1, shares_NP * scale_N1)
+        inside_N1 = (probabilities_NK.argmax(1, keepdim=True) == place) & (own_N1 >= self.threshold)
+        lifted_NP = parts_NP.maximum(F.pad(others_NK, (0, 1)).amax(1, keepdim=True) * (1 + STEP))
+        parts_NP = torch.where(inside_N1 & chosen_NP, lifted_NP, parts_NP)
         before_NK, after_NK = probabilities_NK[:, :place], probabilities_NK[:, place + 1 :]
         return torch.cat([before_NK, parts_NP[:, :1], after_NK, parts_NP[:, 1:]], 1)
 

@@ -135,6 +135,8 @@ def _prepared(features_NF: Array, rng: np.random.Generator) -> tuple[Array, int]
     features_NF = np.asarray(features_NF)
     if features_NF.ndim != 2 or features_NF.shape[1] < 1:
         raise DataError(f"Features must be a table (images, features), not of shape {features_NF.shape}.")
+    if features_NF.dtype.kind not in "fiu":
+        raise DataError(f"Features must be numbers, not of type {features_NF.dtype}.")
     bad = int((~np.isfinite(features_NF).all(1)).sum())
     if bad:
         raise DataError(f"The features of {bad} of {len(features_NF)} images hold NaN or infinity; leave those out.")

@@ -25,7 +25,8 @@ def sentence(k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts:
             parts.append(f"Without a clear say: {silent}.")
     if counts[-1] < asked:
         parts.append(f"Only up to {counts[-1]} clusters were looked at: there are too few different images for more.")
-    if clear and len(counts) > 1 and k in (counts[0], counts[-1]) and k != 2:
+    could_be_wider = (k == counts[0] and k != 2) or (k == counts[-1] and k == asked)
+    if clear and len(counts) > 1 and could_be_wider:
         parts.append(f"{k} is an end of the range; look at a wider one.")
     return " ".join(parts)
 

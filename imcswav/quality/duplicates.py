@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imcswav.imaging.pixels import Array
+from imcswav.progress import Advance
 
 BANDS, BAND_BITS = 4, 16
 MOST_DISTANCE = 2 * BANDS - 1
@@ -18,13 +19,16 @@ _NEIGHBOURS = (0, *(1 << bit for bit in range(BAND_BITS)))
 _ORDER = np.random.default_rng(0).permutation(BANDS * BAND_BITS).astype(np.uint64)
 
 
-def leaders(hashes: Sequence[int], small_NX: Array, distance: int, likeness: float) -> dict[int, int]:
+def leaders(
+    hashes: Sequence[int], small_NX: Array, distance: int, likeness: float, advance: Advance | None = None
+) -> dict[int, int]:
     """The row that stands for each row that isn't kept, where rows come in the order of preference.
 
     A row is kept unless it shows the same as one kept before it: the hashes of 64 bits differ in at most ``distance``
     bits (0 … 7), and the thumbnails (N, X) correlate by at least ``likeness`` (Pearson's r over pixels and colours,
-    which a change of brightness leaves as it is). So each row given shows the same as its leader, which a chain of
-    likenesses (the pictures of a slow pan) wouldn't grant, and one scene 100,000 times is no 5 · 10⁹ pairs.
+    which a change of brightness leaves as it is; 0 for one of a single level). So each row given shows the same as its
+    leader, which a chain of likenesses (the pictures of a slow pan) wouldn't grant, and one scene 100,000 times is no
+    5 · 10⁹ pairs. Kept rows of near hashes, as a fixed camera gives, are compared at once, by one product.
 
     Kept hashes are found by bands of 16 bits: of 7 bits in 4 bands, one band has at most one, so a look at the band
     and its 16 neighbours misses none. Raises ValueError for another ``distance``.
@@ -34,15 +38,17 @@ def leaders(hashes: Sequence[int], small_NX: Array, distance: int, likeness: flo
     by_band: defaultdict[int, list[int]] = defaultdict(list)
     kept: defaultdict[int, list[int]] = defaultdict(list)
     leader: dict[int, int] = {}
+    unit_NX = _standardized(small_NX)
     for row, value in enumerate(_mixed(hashes)):
         bands = [value >> BAND_BITS * band & (1 << BAND_BITS) - 1 | band << BAND_BITS for band in range(BANDS)]
         shared = [by_band[band ^ bits] for band in bands for bits in _NEIGHBOURS if band ^ bits in by_band]
         near = {other for others in shared for other in others if (other ^ value).bit_count() <= distance}
-        same = [
-            first for other in near for first in kept[other] if correlation(small_NX[first], small_NX[row]) >= likeness
-        ]
-        if same:
-            leader[row] = min(same)
+        rows = sorted(first for other in near for first in kept[other])
+        same = np.flatnonzero(unit_NX[rows] @ unit_NX[row] >= likeness)
+        if advance:
+            advance()
+        if len(same):
+            leader[row] = rows[same[0]]
             continue
         if value not in kept:
             for band in bands:
@@ -51,11 +57,14 @@ def leaders(hashes: Sequence[int], small_NX: Array, distance: int, likeness: flo
     return leader
 
 
-def correlation(one_X: Array, other_X: Array) -> float:
-    """Pearson's r of two images in [−1, 1], 0 where one is of a single level."""
-    one, other = one_X - one_X.mean(), other_X - other_X.mean()
-    length = float(np.sqrt((one @ one) * (other @ other)))
-    return float(one @ other) / length if length else 0.0
+def _standardized(small_NX: Array) -> Array:
+    """Rows of mean 0 and length 1, float32, whose products are Pearson's r; zeros for one of a single level."""
+    if not len(small_NX):
+        return np.empty((0, 0), np.float32)
+    centred_NX = small_NX - small_NX.mean(1, keepdims=True, dtype=np.float32)
+    length_N1 = np.sqrt(np.square(centred_NX).sum(1, keepdims=True))
+    unit_NX: Array = np.divide(centred_NX, length_N1, out=np.zeros_like(centred_NX), where=length_N1 > 0)
+    return unit_NX
 
 
 def _mixed(hashes: Sequence[int]) -> list[int]:

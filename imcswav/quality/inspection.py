@@ -141,8 +141,7 @@ def _duplicates(seen: dict[int, Look], names: Sequence[str]) -> list[Duplicate]:
     rows = [index for index in same.values() if seen[index].contrast >= BLANK]
     small_NX = np.stack([seen[index].small.reshape(-1) for index in rows]) if rows else np.empty((0, 0))
     with stage("Comparing images", total=len(rows)) as advance:
-        found = leaders([seen[index].phash for index in rows], small_NX, DISTANCE, LIKENESS)
-        advance(len(rows))
+        found = leaders([seen[index].phash for index in rows], small_NX, DISTANCE, LIKENESS, advance)
     of = {rows[row]: rows[first] for row, first in found.items()}
     of |= {index: of.get(first, first) for index, first in copies.items()}
     return [Duplicate(index, of[index], seen[index].content == seen[of[index]].content) for index in sorted(of)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imcswav.files import unguarded
 from imcswav.results.logged import by_scale, read_rows
 
 POINTS = 400
@@ -58,7 +59,7 @@ def table(path: Path) -> dict[str, Any]:
     """Header, the first rows, the number of all, and of ``quality.csv`` how often each finding is there."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            header, *rows = list(csv.reader(file))
+            header, *rows = [[unguarded(cell) for cell in row] for row in csv.reader(file)]
     except (OSError, ValueError, csv.Error):
         return {}
     place = header.index("finding") if "finding" in header else None

@@ -24,7 +24,11 @@ def info(clustering: Clustering, run: Path, files: Mapping[str, Any]) -> list[tu
     confidence_N, outliers = clustering.confidence_N, int((clustering.clusters_N == OUTLIER).sum())
     splits = ", ".join(f"{count:,} {split}" for split, count in Counter(clustering.splits).items())
     summary = read_json(run / "summary.json")
-    scores = [f"{str(name).upper()} {summary[name]:.3f}" for name in summary.get("metrics", []) if summary.get(name)]
+    scores = [
+        f"{str(name).upper()} {summary[name]:.3f}"
+        for name in summary.get("metrics", [])
+        if summary.get(name) is not None
+    ]
     rows = [
         ("Images", f"{len(clustering):,}" + (f" ({splits})" if splits else "")),
         ("Clusters", f"{len(clustering.ids)}, of which {np.count_nonzero(sizes_K)} have images"),

@@ -64,7 +64,7 @@ def _known(path: Path, key: str, methods: Sequence[str]) -> dict[str, Array] | N
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in methods} if str(arrays["key"]) == key else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
@@ -82,6 +82,8 @@ def _components(unit_MF: Array) -> Array:
 
 def _embed(method: str, components_MC: Array) -> Array:
     sample_S = sampled(len(components_MC))
+    if not np.ptp(components_MC[sample_S], axis=0).max() > 0:  # all of them one point: t-SNE would divide by nothing
+        return np.zeros((len(components_MC), 2), np.float32)
     placed_S2 = _scaled(_reducer(method, len(sample_S)).fit_transform(components_MC[sample_S]))
     if len(sample_S) == len(components_MC):
         return placed_S2

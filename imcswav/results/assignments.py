@@ -21,7 +21,9 @@ def read_clusters(run: Path) -> dict[Key, int]:
     """
     try:
         rows = read_csv(run / "assignments.csv")
-        return {(row["split"], row["image"].removeprefix(f"{row['split']}/")): int(row["cluster"]) for row in rows}
+        prefixed = all(row["image"].startswith(f"{row['split']}/") for row in rows)
+        bare = [row["image"].removeprefix(f"{row['split']}/" if prefixed else "") for row in rows]
+        return {(row["split"], image): int(row["cluster"]) for row, image in zip(rows, bare, strict=True)}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run} has no readable assignments.csv ({error}); is the run finished?") from error
 

@@ -123,7 +123,8 @@ def _finish_panels(figure: Any, flat: Any, used: int) -> None:
     """Take away the axes that no panel needed, and put one legend for all below; names aren't formulas."""
     for axes in flat[used:]:
         axes.remove()
-    handles, labels = flat[0].get_legend_handles_labels()
+    handles = [*flat[0].lines, *flat[0].collections]  # matplotlib's own list lacks names that begin with "_"
+    labels = [handle.get_label() for handle in handles]
     legend = figure.legend(handles, labels, loc="outside lower center", fontsize=7)
     for text in legend.get_texts():
         text.set_parse_math(False)

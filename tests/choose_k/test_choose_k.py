@@ -73,6 +73,7 @@ def test_more_features_than_images():
         (np.full((100, 5), np.nan), "100 of 100 images hold NaN"),
         (np.where(np.arange(100)[:, None] == 7, np.inf, np.zeros((100, 5))), "1 of 100 images"),
         (np.zeros(100), "must be a table"),
+        (np.full((100, 5), "a"), "must be numbers, not of type <U1"),
         (np.zeros((100, 0)), "must be a table"),
         (np.zeros((0, 4)), "too few|same features"),
     ],
@@ -103,4 +104,15 @@ def test_disagreement_is_said():
         a=(10, True), b=(3, True), c=(4, True)
     )
     assert "Without a clear say: b." in said(a=(10, True), b=(3, False))
+
+
+def test_an_end_of_the_range_is_said_where_a_wider_one_helps():
+    def said(k, counts, asked):
+        return sentence(k, (k, k), True, {"a": (k, True)}, counts, asked)
+
+    assert "50 is an end of the range; look at a wider one." in said(50, range(2, 51), 50)
+    assert "5 is an end of the range" in said(5, range(5, 51), 50)
+    assert "end of the range" not in said(2, range(2, 51), 50)
+    few = said(8, range(2, 9), 50)  # there are too few images for a wider one
+    assert few.endswith("Only up to 8 clusters were looked at: there are too few different images for more.")
     assert "end of the range" in sentence(50, (50, 50), True, {"a": (50, True)}, range(2, 51), 50)

@@ -1,16 +1,19 @@
 """Every kind of edit against what it has to give."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 from edit_case import clustering
 
 from imcswav.clustering import OUTLIER
 from imcswav.clustering.edits import Assign, DropOutliers, Merge, Refit, Rename, Split
-from imcswav.clustering.edits.kept import parsed
+from imcswav.clustering.edits.kept import Kept, parsed
 from imcswav.clustering.edits.operation import numbers
 from imcswav.errors import RunError
+from imcswav.export.edited import Edited
 
 FOUR = [[0.6, 0.2, 0.1, 0.1], [0.1, 0.5, 0.3, 0.1], [0.3, 0.25, 0.35, 0.1], [0.0, 0.1, 0.1, 0.8]]
 
@@ -40,6 +43,41 @@ def test_a_number_that_stays_may_be_the_larger_and_no_other_image_joins():
     assert after.ids == (0, 2)
     assert after.clusters_N.tolist() == [0, 0, 2, 2]
     assert ready.told(now, after) == "Clusters 2 (1 image) and 1 (1 image) are one now: 2 (2 images)."
+
+
+TIES = [[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [0.5, 0, 0, 0.5], [0, 0.5, 0.5, 0], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5]]
+
+
+def as_modules(now, ready):
+    """What an exported model says after the edit."""
+    step = Edited(Kept(now.ids, (ready,)))
+    with torch.no_grad():
+        return step(torch.from_numpy(now.features_NF), torch.from_numpy(now.probabilities_NK)).numpy()
+
+
+@pytest.mark.parametrize("pair", list(itertools.permutations(range(4), 2)))
+def test_equals_are_decided_as_before_a_merge(pair):
+    now = clustering(TIES)
+    ready, after = make(now, Merge(clusters=pair))
+    expected = [pair[0] if cluster == pair[1] else cluster for cluster in now.clusters_N.tolist()]
+    assert after.clusters_N.tolist() == expected
+    np.testing.assert_allclose(as_modules(now, ready), after.probabilities_NK, atol=1e-6)
+    assert as_modules(now, ready).argmax(1).tolist() == after.probabilities_NK.argmax(1).tolist()
+
+
+def test_outliers_that_a_merge_makes_surer_are_counted():
+    now = clustering([[0.3, 0.3, 0.4], [0.6, 0.2, 0.2]], threshold=0.42)
+    ready, after = make(now, Merge(clusters=(0, 1)))
+    assert after.clusters_N.tolist() == [2, 0]
+    assert ready.told(now, after).endswith("(1 image). 1 image is sure enough now, no outlier any more.")
+
+
+def test_no_image_leaves_a_cluster_that_is_split_for_one_as_likely():
+    now = clustering([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.9, 0.1, 0.0], [0.0, 0.5, 0.5]], corners([0, 80, 84, 40]))
+    ready, after = make(now, Split(cluster=0))
+    assert set(after.clusters_N[:3].tolist()) == {0, 3}
+    assert after.clusters_N[3] == 1
+    assert as_modules(now, ready).argmax(1).tolist() == after.probabilities_NK.argmax(1).tolist()
 
 
 def corners(angles):
@@ -197,6 +235,7 @@ def test_outliers_teach_nothing_and_an_empty_cluster_gets_nothing():
         (Rename(cluster=0, name=" deer "), '"deer" is the name of cluster 2 already'),
         (Rename(cluster=0, name="cluster 2"), '"cluster 2" is the name of cluster 2 already'),
         (Rename(cluster=0, name="outliers"), "of outliers already"),
+        (Rename(cluster=0, name="cluster 4"), '"cluster 4" would be the name of another cluster'),
         (Rename(cluster=0, name="x" * 101), "101 characters is too long"),
         (Assign(images=("9",), cluster=0), "no image '9'"),
         (Assign(images=("1", "8", "9"), cluster=0), "no image '8' .and 1 more are missing"),

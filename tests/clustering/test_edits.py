@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -194,6 +195,35 @@ def test_whatever_is_done_all_agrees_and_can_be_taken_back(made, tmp_path_factor
     if len(states) > 1:
         undo(run, len(states) - 1)
         assert same(Clustering.of(run), load_unedited(run))
+
+
+def test_of_two_edits_at_once_one_is_made(run, monkeypatch):
+    """The second one comes after the first looked, and before it wrote."""
+    write, errors = Kept.write, []
+
+    def slow(kept, folder):
+        def second():
+            with pytest.raises(RunError, match="in use by process") as refused:
+                edit(run, Rename(cluster=1, name="frog"))
+            errors.append(refused.value)
+
+        monkeypatch.setattr(Kept, "write", write)
+        other = threading.Thread(target=second)
+        other.start()
+        other.join()
+        write(kept, folder)
+
+    monkeypatch.setattr(Kept, "write", slow)
+    edit(run, Rename(cluster=0, name="deer"))
+    assert len(errors) == 1
+    assert [one.name for one in history(run)] == ["deer"]
+    assert edit(run, Rename(cluster=1, name="frog")).edits
+
+
+def test_edits_that_are_no_text_are_told(run):
+    (run / "model" / "edits.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(RunError, match="move it away to go on without edits"):
+        history(run)
 
 
 def test_all_or_nothing(run):

@@ -134,6 +134,8 @@ def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
         (("-k", 2, "--choose-k"), "--choose-k and -k"),
         (("-k", 2, "--copy-to", tmp_path / "a", "--link-to", tmp_path / "b"), "--copy-to and --link-to"),
         (("-k", 2, "--from-scratch", "--backbone", "resnet18"), "--from-scratch and --backbone"),
+        (("-k", 2, "--out", tmp_path / "a", "--copy-to", tmp_path / "a"), "which has to be empty"),
+        (("-k", 2, "--out", tmp_path / "a" / "run", "--link-to", tmp_path / "a"), "lies in --link-to"),
     ):
         code, _, err = call(capsys, "cluster", folder, *words)
         assert (code, said in err) == (2, True), err
@@ -173,6 +175,11 @@ def test_the_same_call_goes_on_where_it_was_stopped(photos, trained, tmp_path, m
 def test_a_report_made_later_keeps_the_edits(photos, trained, tmp_path, capsys):
     done = imcswav.cluster(photos[0], 3, backbone=trained, device="cpu", out=tmp_path / "run")
     edit(done.path, Merge(clusters=(0, 1)))
-    shutil.rmtree(done.path / "clustering")
+    shutil.move(done.path / "clustering", tmp_path / "away")
+    before = sorted(path.name for path in done.path.iterdir())
     assert call(capsys, "report", done.path)[0] == 0
+    assert sorted(path.name for path in done.path.iterdir()) == sorted([*before, "clustering"])  # nothing is set aside
+    shutil.rmtree(done.path / "clustering")
+    (done.path / "labels.csv").write_text("mine")
+    assert f"A file that you changed is now {done.path / 'labels.yours-1.csv'}" in call(capsys, "report", done.path)[1]
     assert {row["cluster"] for row in rows(done.path / "clusters.csv")} == {"0", "2"}

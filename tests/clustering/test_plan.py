@@ -57,6 +57,17 @@ def test_colour_images_from_scratch(tmp_path, cuda, recipe):
     assert loaded(found).trainer.batch_size == 12  # of 25 files
 
 
+@pytest.mark.parametrize(("distinct", "batch"), [(False, 24), (True, 6)])
+def test_batches_are_of_what_will_be_trained_on(tmp_path, distinct, batch):
+    photographs(tmp_path, count=12)
+    for copy in range(3):
+        for path in sorted(tmp_path.glob("photo*.png")):
+            (tmp_path / f"{copy} {path.name}").write_bytes(path.read_bytes())
+    for number in range(30):
+        (tmp_path / f"broken {number}.png").write_text("no image")
+    assert loaded(plan(tmp_path, scratch=True, distinct=distinct)).trainer.batch_size == batch
+
+
 def test_mistakes_are_one_sentence(tmp_path):
     photographs(tmp_path / "photos")
     (tmp_path / "empty").mkdir()

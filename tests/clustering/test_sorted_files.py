@@ -47,11 +47,12 @@ def test_nothing_is_overwritten(tmp_path):
     assert os.listdir(tmp_path / "sorted") == ["mine.txt"]
 
 
-def test_a_file_that_is_gone_is_named(tmp_path):
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_a_file_that_is_gone_is_named(tmp_path, how):
     found = sortable(tmp_path / "photos")
     (tmp_path / "photos" / "b" / "same.png").unlink()
     with pytest.raises(DataError, match=r"b/same\.png is gone; .*--root FOLDER"):
-        sort_files(found, tmp_path / "sorted", "copy")
+        sort_files(found, tmp_path / "sorted", how)
     assert not (tmp_path / "sorted").exists()  # nothing is half done
 
 

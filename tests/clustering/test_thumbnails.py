@@ -51,6 +51,13 @@ def test_channels(tmp_path, channels, shown):
     assert np.abs(tile_of(load_thumbnails(tmp_path), 3)[8, 8].astype(int) - shown).max() < 12
 
 
+def test_arrays_in_files_are_shown_as_they_were_decoded(tmp_path):
+    found = clustering(6, root=str(tmp_path), paths=[f"{i}.npy" for i in range(6)])
+    values = torch.tensor([9, 60, 200, 1, 2], dtype=torch.uint8)
+    make_thumbnails(found, tmp_path, values.view(1, -1, 1, 1).expand(6, 5, 16, 16))
+    assert np.abs(tile_of(load_thumbnails(tmp_path), 3)[8, 8].astype(int) - [9, 60, 200]).max() < 12
+
+
 def test_files_are_read_from_their_folder_and_lost_ones_left_out(tmp_path):
     paths = []
     for i in range(6):

@@ -1,9 +1,12 @@
 """Duplicates among many against a plain comparison of each with each."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
-from imcswav.quality.duplicates import correlation, leaders
+from imcswav.quality import duplicates
+from imcswav.quality.duplicates import leaders
 
 
 def plain_leaders(hashes, small, distance, likeness):
@@ -43,19 +46,47 @@ def test_a_chain_does_not_make_its_ends_alike():
     assert leaders(hashes, small, 5, 0.99) == {1: 0, 3: 0}  # row 2 is like row 1, but not like row 0
 
 
-def test_one_scene_many_times_compares_with_what_is_kept_only(monkeypatch):
-    calls = []
-    monkeypatch.setattr("imcswav.quality.duplicates.correlation", lambda *_: calls.append(1) or 1.0)
-    assert len(leaders([5] * 2000, np.ones((2000, 3), np.uint8), 6, 0.99)) == 1999
-    assert len(calls) == 1999
+class Counted(np.ndarray):
+    """Rows that count how often, and how many at once, some are looked at."""
+
+    looks: ClassVar[list[int]] = []
+
+    def __getitem__(self, place):
+        if isinstance(place, list):
+            self.looks.append(len(place))
+        return np.asarray(self)[place]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    plain = duplicates._standardized
+    monkeypatch.setattr(duplicates, "_standardized", lambda small_NX: plain(small_NX).view(Counted))
+    monkeypatch.setattr(Counted, "looks", [])
+    return Counted
+
+
+def test_one_scene_many_times_compares_with_what_is_kept_only(looks):
+    done = []
+    scenes = np.tile(np.arange(3, dtype=np.uint8), (2000, 1))
+    assert len(leaders([5] * 2000, scenes, 6, 0.99, lambda count=1: done.append(count))) == 1999
+    assert looks.looks == [0] + [1] * 1999
+    assert sum(done) == 2000
+
+
+def test_a_fixed_camera_s_pictures_are_compared_with_all_before_at_once(looks):
+    random = np.random.default_rng(0)
+    assert leaders([5] * 300, random.integers(0, 256, (300, 48), dtype=np.uint8), 6, 0.99) == {}
+    assert looks.looks == list(range(300))
 
 
 def test_correlation():
     random = np.random.default_rng(0)
     one, other = random.integers(0, 256, (2, 300), dtype=np.uint8)
-    assert correlation(one, other) == pytest.approx(np.corrcoef(one, other)[0, 1])
-    assert correlation(one, (one // 2 + 9).astype(np.uint8)) > 0.999
-    assert correlation(one, np.full(300, 7, np.uint8)) == 0
+    rows = np.stack([one, other, (one // 2 + 9).astype(np.uint8), np.full(300, 7, np.uint8)])
+    unit = duplicates._standardized(rows)
+    assert unit[0] @ unit[1] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
+    assert unit[0] @ unit[2] > 0.999
+    assert unit[0] @ unit[3] == 0
 
 
 def test_nothing_and_too_far():

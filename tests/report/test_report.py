@@ -13,6 +13,7 @@ from imcswav.cli import main
 from imcswav.clustering import Clustering, store
 from imcswav.clustering.thumbnails import Thumbnails, make_thumbnails
 from imcswav.errors import RunError
+from imcswav.files import write_csv
 from imcswav.report import BUDGET, write_report
 from imcswav.report.build import build_page
 from imcswav.report.files import curves, reproduce, table
@@ -252,6 +253,36 @@ def test_curves_are_thinned_and_end_at_the_last_point(tmp_path):
     assert (losses["x"][-1], losses["y"][-1]) == (4999, 4999 / 7)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "lo')
     assert curves(tmp_path / "metrics.jsonl") == []
+
+
+def test_images_that_are_all_one_point_have_a_map(tmp_path):
+    """t-SNE would divide by their spread, and crash the process."""
+    same = clustering(60)
+    for features_NF in (np.zeros((60, 5)), np.tile([0, 1, 0, 0, 0], (60, 1))):
+        found = Clustering(same.names, features_NF.astype(np.float32), same.probabilities_NK, same.ids)
+        placed = project(found, range(60), tmp_path / str(features_NF.sum()))
+        assert set(placed) > {"pca"}
+        assert not any(points_M2.any() for points_M2 in placed.values())
+
+
+def test_a_score_of_nothing_is_a_score(tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"metrics": ["acc", "ari", "nmi"], "acc": 0.5, "ari": 0.0}))
+    write_report(clustering(12), tmp_path)
+    assert "ACC 0.500, ARI 0.000<" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_tables_show_names_as_files_have_them(tmp_path):
+    write_csv(tmp_path / "skipped.csv", ("image", "reason"), [("=bad.png", "is no image")])
+    assert table(tmp_path / "skipped.csv")["rows"] == [["=bad.png", "is no image"]]
+
+
+def test_a_clustering_without_a_byte_is_one_that_cant_be_read(tmp_path, capsys):
+    store.save(clustering(12), tmp_path)
+    (tmp_path / "clustering" / "map.npz").write_bytes(b"")  # only kept to be faster
+    write_report(clustering(12), tmp_path)
+    (tmp_path / "clustering" / "arrays.npz").write_bytes(b"")
+    with pytest.raises(RunError, match="holds no readable clustering"):
+        Clustering.of(tmp_path)
 
 
 def test_broken_tables_say_nothing(tmp_path):

@@ -48,11 +48,21 @@ def test_settings_figures_and_agreement(two, tmp_path):
     assert record["protocols"] == ["trained and scored on train"] * 2
 
 
+def test_a_folder_named_as_the_split_is_a_folder(two):
+    """Of train/a.png and a.png below a root without splits neither is the other."""
+    for run in two:
+        path = run / "assignments.csv"
+        head, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([head, *rows[:20], *(f"train/{row}" for row in rows[:20])]) + "\n")
+    (agreement,) = compare_runs(two).agreements
+    assert agreement.images == 40
+
+
 def test_images_are_matched_by_split_and_name(two):
     path = two[1] / "assignments.csv"
     head, *rows = path.read_text().splitlines()
     renamed = [f"train/{row}" for row in reversed(rows[5:])]  # as both splits trained on together may name them
-    path.write_text("\n".join([head, *renamed, "7,test,0,1.0,"]) + "\n")
+    path.write_text("\n".join([head, *renamed, "test/7,test,0,1.0,"]) + "\n")
     before = clusters(two[0])[5:]
     (agreement,) = compare_runs(two).agreements
     assert agreement.images == 35

@@ -8,7 +8,7 @@ from tiny import png_size
 
 from imcswav.data import Split
 from imcswav.evaluate import Assigned
-from imcswav.results.plots import plot_clusters, plot_confusion, plot_curves
+from imcswav.results.plots import plot_clusters, plot_compared, plot_confusion, plot_curves
 
 
 @pytest.mark.parametrize("labels", [[-1, 5, 10**9], [0, 1, 1]])
@@ -27,6 +27,14 @@ def test_confusion_of_very_many_classes_stays_a_picture(tmp_path):
 def test_dollars_in_names_are_dollars(tmp_path):
     plot_confusion(tmp_path / "c.png", np.array([0, 1]), np.array([0, 1]), 2, ("$\\nonsense{$", "5 $"))
     assert png_size(tmp_path / "c.png")
+
+
+def test_the_legend_names_runs_that_begin_with_an_underscore(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("imcswav.results.plots.write_figure", lambda figure, path: figures.append(figure))
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    plot_compared(tmp_path / "c.png", dict.fromkeys(["_mine", "other"], tmp_path / "metrics.jsonl"))
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["_mine", "other"]
 
 
 def test_curves_of_logs_with_and_without_scores(tmp_path):

@@ -27,6 +27,7 @@ from imcswav.clustering.edits.split import Split
 from imcswav.clustering.follow import Followed, follow
 from imcswav.clustering.store import load_unedited
 from imcswav.errors import RunError
+from imcswav.lock import locked
 
 __all__ = [
     "Assign", "DropOutliers", "Edit", "Edited", "Merge", "Refit", "Rename", "Split",
@@ -104,12 +105,13 @@ def _opened(run: Path) -> tuple[Clustering, Kept]:
 
 
 def _recorded(run: Path, opened: Kept, kept: Kept, edits: Sequence[Edit]) -> Edited:
-    if (Kept.read(run / "model") or Kept(opened.ids)).state != opened.state:
-        raise RunError(f"Somebody else edited {run} at the same moment; nothing changed: look, and do it again.")
-    try:
-        kept.write(run / "model")
-    except OSError as error:
-        raise RunError(
-            f"{run / 'model' / FILE} can't be written: {error.strerror or error}; nothing changed."
-        ) from error
-    return Edited(edits, follow(run))
+    with locked(run / "model"):
+        if (Kept.read(run / "model") or Kept(opened.ids)).state != opened.state:
+            raise RunError(f"Somebody else edited {run} at the same moment; nothing changed: look, and do it again.")
+        try:
+            kept.write(run / "model")
+        except OSError as error:
+            raise RunError(
+                f"{run / 'model' / FILE} can't be written: {error.strerror or error}; nothing changed."
+            ) from error
+        return Edited(edits, follow(run))

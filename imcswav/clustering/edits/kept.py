@@ -91,7 +91,7 @@ class Kept:
             return None
         try:
             return cls.parse(path.read_text(encoding="utf-8"), path)
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"{path} can't be read ({error!r}); move it away to go on without edits.") from error
 
     @classmethod

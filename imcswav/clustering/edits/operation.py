@@ -12,6 +12,9 @@ from imcswav.clusterers import Array, unit_rows
 from imcswav.clustering import OUTLIER, Clustering
 from imcswav.errors import RunError
 
+STEP = float(np.finfo(np.float32).eps)
+"""A float32 times 1 ± STEP is another one above or below: of equals, the first column would win."""
+
 
 class Edit(BaseModel):
     """One edit as it is recorded. Subclasses name themselves by a literal ``op``."""

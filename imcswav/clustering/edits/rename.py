@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -35,6 +36,8 @@ class Rename(Edit):
             if other != self.cluster and self.name in (now.title(other), f"cluster {other}"):
                 whose = "of outliers" if other == OUTLIER else f"of cluster {other}"
                 raise RunError(f'"{self.name}" is the name {whose} already; choose another.')
+        if re.fullmatch(r"cluster \d+", self.name) and self.name != f"cluster {self.cluster}":
+            raise RunError(f'"{self.name}" would be the name of another cluster, should there be one; choose another.')
         if len(self.name) > LONGEST:
             raise RunError(f"A name of {len(self.name)} characters is too long; {LONGEST} are the most.")
         return self

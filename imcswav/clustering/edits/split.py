@@ -10,7 +10,7 @@ from pydantic import Field
 
 from imcswav.clusterers import Array, unit_rows
 from imcswav.clustering import Clustering
-from imcswav.clustering.edits.operation import Edit, column, counted, products, rounded, softmax, titled
+from imcswav.clustering.edits.operation import STEP, Edit, column, counted, products, rounded, softmax, titled
 from imcswav.errors import RunError
 
 STARTS, SEED = 10, 0
@@ -25,8 +25,8 @@ class Split(Edit):
     A part's share of the cluster's probability is softmax(cos / s): cos between an image's features and the part's
     centre, s the mean 1 − cos of the cluster's images to their own centre, as for the clusterer ``spherical_kmeans``.
     An image that is in the cluster stays in one of its parts: the nearest gets at least (1 + r) / 2, where r is what
-    the next cluster, or the threshold of outliers if that is more, is of the cluster's probability. Images set by hand
-    go to the part that is nearest.
+    the next cluster, or the threshold of outliers if that is more, is of the cluster's probability, and a little more
+    than the next cluster. Images set by hand go to the part that is nearest.
     """
 
     op: Literal["split"] = "split"
@@ -77,6 +77,10 @@ class Split(Edit):
         assert self.parts is not None, "an edit is prepared before it is applied"
         place, shares_NP = column(now, self.cluster), self._shares(now)
         parts_NP = (now.probabilities_NK[:, [place]] * shares_NP).astype(np.float32)
+        rows_M = np.flatnonzero((now.probabilities_NK.argmax(1) == place) & (now.confidence_N >= now.threshold))
+        rivals_M = np.delete(now.probabilities_NK, place, axis=1)[rows_M].max(1, initial=0)
+        nearest = (rows_M, shares_NP[rows_M].argmax(1))
+        parts_NP[nearest] = np.maximum(parts_NP[nearest], rivals_M * np.float32(1 + STEP))
         probabilities_NK = np.concatenate([now.probabilities_NK, parts_NP[:, 1:]], axis=1)
         probabilities_NK[:, place] = parts_NP[:, 0]
         moved = {i: self.parts[shares_NP[i].argmax()] for i, cluster in now.given.items() if cluster == self.cluster}
