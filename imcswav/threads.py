@@ -20,6 +20,7 @@ def one_blas_thread(values: int = 0) -> Iterator[None]:
     if values > LARGE:
         yield
         return
+    import scipy.linalg.blas  # noqa: F401 -- SciPy's own library, which would come later, with all threads
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):

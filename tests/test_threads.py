@@ -15,6 +15,8 @@ def blas_threads():
 
 @pytest.fixture
 def several():
+    import scipy.linalg.blas  # noqa: F401 -- with its own library
+
     with threadpool_limits(2, user_api="blas"):
         if blas_threads() != {2}:
             pytest.skip("this NumPy's matrix products take one thread")
