@@ -25,7 +25,7 @@ from imcswav.backbones._timm_models import (
 )
 from imcswav.errors import ImcswavError, Problem, WeightsError
 from imcswav.plugins import did_you_mean, hookimpl
-from imcswav.weights import read_weights
+from imcswav.weights import read_weights, trained_with
 
 BLOCKS = re.compile(r"^(.*\.)?(blocks|layer[1-9])$")
 IN_A_RUN = "learner.backbone.model."
@@ -90,9 +90,12 @@ class Timm(Backbone, name="timm"):
             return self.model_copy(update={"weights": self.weights.resolve() if self.weights else None})
 
         def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-            """timm's own for ``pretrained`` weights and for files of weights, of three channels."""
+            """Of a run's weights the run's; timm's own for ``pretrained`` ones and other files, of three channels."""
             import timm
 
+            trained = trained_with(self.weights) if self.weights else None
+            if trained is not None:
+                return trained if len(trained[0]) == channels else None
             known = timm.models.get_pretrained_cfg(self.model)
             if channels != 3 or known is None or not (self.pretrained or self.weights):
                 return None

@@ -1,6 +1,7 @@
 """Starting weights: the forms they come in, what is converted, and the report of what doesn't fit."""
 
 import argparse
+import shutil
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from tiny import blobs
 import imcswav
 from imcswav.backbones.timm import Timm
 from imcswav.check import check_recipe
+from imcswav.data import DataFacts
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError
+from imcswav.export import export_run
+from imcswav.learners.frozen import Frozen
 from imcswav.recipe.files import load_recipe
 
 VIT = {"model": "test_vit", "arguments": {"patch_size": 4, "depth": 1}}
@@ -134,6 +138,7 @@ def test_files_that_cannot_be_read(tmp_path, content):
 
 
 IMAGES, LABELS = blobs(60, size=16)
+OTHER = DataFacts(60, 1, 16, (0.1,), (0.9,))
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +166,11 @@ def run(tmp_path_factory):
     }
 
 
+def frozen(**settings):
+    backbone = {"name": "timm", **VIT, **settings}
+    return Frozen.Config.model_validate({"backbone": backbone}).build(facts=OTHER, clusters=2).eval()
+
+
 def test_a_run_s_backbone_starts_another(run):
     done = run["train"]
     trained = imcswav.load(done.path, "cpu").learner.backbone.model.state_dict()
@@ -169,6 +179,26 @@ def test_a_run_s_backbone_starts_another(run):
         assert all(torch.equal(value, trained[name]) for name, value in net.state_dict().items())
     (problem,) = Timm.Config(model="test_resnet", weights=done.path).check_sizes([32], 1)
     assert "doesn't fit test_resnet" in problem.message
+
+
+@torch.no_grad()
+def test_features_of_a_run_s_frozen_weights_are_the_run_s(run, tmp_path):
+    done, file = run["train"], tmp_path / "exported.safetensors"
+    export_run(done.path, "safetensors", file)
+    expected = torch.from_numpy(done.load("cpu").transform(IMAGES))
+    pixels_NCHW = torch.from_numpy(IMAGES)[:, None]
+    for place in (done.path, done.path / "model", done.path / "model" / "weights.safetensors", file):
+        learner = frozen(weights=place)
+        assert learner.normalization()[0] != pytest.approx(OTHER.mean)
+        torch.testing.assert_close(learner.embed(pixels_NCHW).features, expected)
+
+
+def test_other_weights_bring_no_run_s_normalization(run, tmp_path):
+    bare = tmp_path / "weights.safetensors"  # without the settings that know it
+    shutil.copy(run["train"].path / "model" / bare.name, bare)
+    assert frozen(weights=bare).normalization()[0] == pytest.approx(OTHER.mean)
+    assert Timm.Config(**VIT, weights=bare).normalization(3) == ((0.5,) * 3, (0.5,) * 3)
+    assert Timm.Config(**VIT, weights=run["train"].path).normalization(3) is None  # the run's images were grey
 
 
 def test_without_batch_norm_evaluation_is_the_same_whatever_the_statistics(run):
