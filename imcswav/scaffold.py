@@ -91,7 +91,7 @@ def _texts(kind: str, name: str) -> dict[str, tuple[str, str]]:
     """File → its text, and what it is."""
     component = _template(f"{kind}.py")
     title = "".join(word.capitalize() for word in name.split("_"))
-    if re.search(rf"\b{title}\b", component):  # a name that the file imports
+    if keyword.iskeyword(title) or re.search(rf"\b{title}\b", component):  # None, or a name that the file imports
         title += kind.capitalize()
 
     def own(text: str) -> str:

@@ -114,6 +114,13 @@ def test_a_name_that_the_file_imports_gets_its_kind():
     assert "class MyLoss(Loss, " in _component("loss", "my_loss")
 
 
+@pytest.mark.parametrize("word", ["none", "true", "false"])
+def test_a_class_is_not_called_by_a_word_of_python(word):
+    text = _component("loss", word)
+    assert f"class {word.capitalize()}Loss(Loss, " in text
+    compile(text, "loss", "exec")
+
+
 def _component(kind, name):
     from imcswav import scaffold
 
