@@ -60,12 +60,12 @@ def write_package(kind: str, name: str, out: Path | None = None) -> Written:
 def _check_name(kind: str, name: str) -> None:
     if keyword.iskeyword(name):
         raise ImcswavError(f"'{name}' can't be a component's name: it is a word of Python itself; choose another.")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST:
-        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST] if name.isascii() else ""
+    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name) or len(name) > LONGEST:
+        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST].rstrip("_") if name.isascii() else ""
         better = f", such as '{meant}'" if meant and not keyword.iskeyword(meant) else ""
         raise ImcswavError(
             f"'{name}' can't be a component's name: take lower-case letters, digits and underscores, at most "
-            f"{LONGEST}, a letter first{better}."
+            f"{LONGEST}, a letter first and no underscore last{better}."
         )
     origin = registry().origins.get((kind, name))
     if origin is not None:

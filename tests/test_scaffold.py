@@ -134,8 +134,10 @@ def _component(kind, name):
         ("loss", "my-loss", "can't be a component's name: .* such as 'my_loss'."),
         ("loss", "MyLoss", "such as 'myloss'."),
         ("loss", "7up", "such as 'up'."),
+        ("loss", "a_", "no underscore last, such as 'a'."),  # imcswav-a- is no name of a package
+        ("loss", "a" * 39 + "_b", f"such as '{'a' * 39}'."),
         ("loss", "class", "is a word of Python itself"),
-        ("loss", "größe", "can't be a component's name: .* first.$"),
+        ("loss", "größe", "can't be a component's name: .* last.$"),
         ("loss", "", "can't be a component's name"),
         ("loss", "a" * 41, "at most 40"),
         ("loss", "../x", "such as 'x'."),
