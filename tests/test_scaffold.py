@@ -108,9 +108,10 @@ def test_the_output_names_the_next_two_commands(tmp_path, monkeypatch, capsys):
     assert f"  pytest {shlex.quote(str(folder))}" in write_package("head", "my_head", folder).told()
 
 
-def test_a_name_that_the_file_imports_gets_its_kind():
+def test_a_name_that_a_file_imports_gets_its_kind():
     assert "class SplitData(Data, " in _component("data", "split")
     assert "class LossLoss(Loss, " in _component("loss", "loss")
+    assert "class OutputLoss(Loss, " in _component("loss", "output")  # its test imports it
     assert "class MyLoss(Loss, " in _component("loss", "my_loss")
 
 
