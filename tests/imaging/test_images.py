@@ -67,6 +67,14 @@ def test_sixteen_bits_use_the_full_range(tmp_path: Path) -> None:
         decode(beyond, size=16)
 
 
+@pytest.mark.parametrize("type_", [np.uint8, np.uint16])
+def test_a_transparent_grey_is_laid_over_white(tmp_path: Path, type_: type) -> None:
+    grey = np.full((8, 8), 40, type_) * type_(np.iinfo(type_).max // 255)
+    grey[:, :4] += type_(1)
+    Image.fromarray(grey).save(tmp_path / "x.png", transparency=int(grey[0, 7]))
+    assert colours(decode(tmp_path / "x.png", size=8)) == {(255,) * 3, (40 + (type_ == np.uint8),) * 3}
+
+
 def test_float_images_span_zero_to_one() -> None:
     assert colours(decode(Image.new("F", (8, 8), 0.5), size=8)) == {(128, 128, 128)}
     with pytest.raises(DataError, match=r"floats have to lie in 0 … 1, these span 7 … 7"):
