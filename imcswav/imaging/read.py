@@ -210,4 +210,6 @@ def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
     """Pixels (C, H, W) of one array."""
     if values.ndim not in (2, 3):
         raise DataError(f"the shape {tuple(values.shape)} is none of (H, W), (H, W, C) and (C, H, W)")
+    if values.ndim == 2:
+        return stack(values[None, None], 1)[0]
     return stack(values[None], channels)[0]

@@ -253,6 +253,20 @@ def test_axes_of_arrays() -> None:
     assert to_images(noise(4, 16, 20, 3)).shape == (4, 3, 16, 16)
 
 
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_one_colour_image_is_no_stack_of_grey_ones(channels: int | None) -> None:
+    with pytest.raises(DataError, match=r"\(9, 8, 3\) is one colour image or several grey ones; give \(1, …\) or"):
+        to_images(noise(9, 8, 3), channels=channels)
+    assert to_images(noise(9, 8, 3)[None], channels=1).shape == (1, 1, 8, 8)
+    assert to_images(noise(9, 8, 3)[..., None], channels=1).shape == (9, 1, 3, 3)
+
+
+def test_a_single_grey_image_may_be_three_pixels_wide() -> None:
+    grey = noise(8, 3)
+    for channels in (1, 3):
+        assert np.array_equal(decode(grey, size=None, channels=channels)[0], grey)
+
+
 def test_types_of_values() -> None:
     grey = noise(4, 16, 16)
     for values in (grey / 255, (grey / 255).astype(np.float32), torch.from_numpy(grey).float() / 255):
