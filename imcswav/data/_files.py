@@ -142,7 +142,7 @@ class FilesConfig(Data.Config):
         if self.size is not None:
             return self.size
         sample = train.paths[:: max(1, len(train.paths) // SIZE_SAMPLE)]
-        return common_side([side for path in sample if (side := shorter_side(path)) is not None])
+        return common_side([side for path in sample if (side := shorter_side(path, self.channels)) is not None])
 
     def resolved(self) -> Self:
         """With an absolute root."""

@@ -40,6 +40,13 @@ def stack(images: Array | Tensor, channels: int | None = None) -> Tensor:
     return torch.from_numpy(eight_bits(images))
 
 
+def sides(shape: tuple[int, ...], channels: int | None) -> tuple[int, ...]:
+    """Height and width of one image (H, W), (H, W, C) or (C, H, W), the axis of C told as in ``stack``."""
+    if len(shape) == 2:
+        return shape
+    return shape[:2] if _channels_last((1, *shape), channels) else shape[1:]
+
+
 def _channels_last(shape: tuple[int, ...], channels: int | None) -> bool:
     for usual in ((channels,), (1, 3)):
         if shape[1] in usual or shape[3] in usual:

@@ -301,6 +301,16 @@ def test_size_unset_follows_the_images(tmp_path: Path, shapes: list[tuple[int, i
     assert build(tmp_path, size=None).train.images.shape == (2, 3, side, side)
 
 
+@pytest.mark.parametrize("shape", [(30, 20, 5), (5, 30, 20), (20, 40, 5)])
+def test_size_unset_follows_arrays_too(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.zeros(shape, np.uint8))
+    (tmp_path / "broken.npy").write_text("broken")
+    np.save(tmp_path / "table.npy", np.zeros(7))
+    assert ImageFolder.Config(root=str(tmp_path), channels=5).facts().size == 20
+    assert build(tmp_path, size=None, channels=5).train.images.shape == (2, 5, 20, 20)
+
+
 def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
     fill(tmp_path, "train/1.png", "train/2.png", "test/1.png")
     (tmp_path / "train" / "IMG_0001").write_bytes((tmp_path / "train" / "1.png").read_bytes())
