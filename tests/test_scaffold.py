@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from imcswav.cli import main
 from imcswav.component import KINDS
@@ -120,6 +121,23 @@ def test_a_class_is_not_called_by_a_word_of_python(word):
     text = _component("loss", word)
     assert f"class {word.capitalize()}Loss(Loss, " in text
     compile(text, "loss", "exec")
+
+
+def test_ranks_draw_the_patches_of_one_process(monkeypatch):
+    from imcswav.templates import views
+    from imcswav.views import multicrop
+
+    crops = [{"count": 2, "size": 10, "scale": [0.5, 1.0]}]
+    known = {"crops": crops, "channels": 1, "mean": (0.5,), "std": (0.25,), "jitter": 0.0, "grey": 0.0}
+    images_BCHW = torch.randint(0, 256, (8, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = views.Mine.create(erase=1.0, **known)
+    (together,) = made(images_BCHW, 3)
+    for module in (views, multicrop):
+        monkeypatch.setattr(module, "world_size", lambda: 2)
+    for rank in range(2):
+        for module in (views, multicrop):
+            monkeypatch.setattr(module, "rank", lambda rank=rank: rank)
+        torch.testing.assert_close(made(images_BCHW[rank::2], 3)[0], together[:, rank::2])
 
 
 def _component(kind, name):
