@@ -6,6 +6,7 @@ photos/train/…              train/ and test/ (or val/) are splits, each with o
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,9 +36,13 @@ class ImageFolder(Files, name="image_folder"):
             """The training and the test files, nothing decoded; raises DataError as ``facts``."""
             root = self.existing_folder()
             if self.splits == "none" or not os.path.isdir(root / "train"):
-                return self._list(root).thin(self.limit), None
+                return self._train(root), None
             tests = [root / name for name in ("test", "val") if os.path.isdir(root / name)]
-            return self._list(root / "train").thin(self.limit), self._list(tests[0]) if tests else None
+            return self._train(root / "train"), self._list(tests[0]) if tests else None
+
+        def _train(self, folder: Path) -> Listing:
+            part = () if self.duplicates == "keep" else ("no duplicates",)
+            return dataclasses.replace(self._list(folder).thin(self.limit), part=part)
 
         def _list(self, folder: Path) -> Listing:
             paths, others = find_files(folder, self.channels)
