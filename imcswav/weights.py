@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ def read_weights(path: Path, inside: str) -> dict[str, Tensor]:
 
 
 def weights_file(path: Path) -> Path:
-    """The file itself, or that of a run folder's model; it may be missing."""
+    """The file itself, or that of a run folder's model; "~" is your home, and it may be missing."""
+    path = Path(os.path.expanduser(path))
     if not path.is_dir():
         return path
     places = (path / "model" / "weights.safetensors", path / "weights.safetensors")

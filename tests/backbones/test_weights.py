@@ -74,6 +74,16 @@ def _namespaces_are_read(path):
         return False
 
 
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    state = state_of(model="test_resnet")
+    path = saved(tmp_path, "safetensors", state)
+    settings = {"model": "test_resnet", "weights": f"~/{path.name}"}
+    assert Timm.Config(**settings).check_sizes([32], 3) == []
+    assert all(torch.equal(value, state[name]) for name, value in build(**settings).model.state_dict().items())
+
+
 def test_position_embeddings_and_channels_are_adapted(tmp_path):
     path = tmp_path / "vit.pt"
     state = state_of(**VIT)
@@ -218,5 +228,9 @@ def test_the_path_to_weights_is_absolute_in_a_run_s_recipe(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("imc_swav_cifar10", {"backbone.weights": "here.pt"})
     assert recipe.resolved().learner.backbone.weights == tmp_path / "here.pt"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    at_home = load_recipe("imc_swav_cifar10", {"backbone.weights": "~/here.pt"}).resolved()
+    assert at_home.learner.backbone.weights == tmp_path / "home" / "here.pt"
     assert recipe.learner.backbone.weights.name == str(recipe.learner.backbone.weights)
     assert any(problem.path == "backbone.weights" for problem in check_recipe(recipe))
