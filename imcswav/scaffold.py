@@ -60,12 +60,13 @@ def write_package(kind: str, name: str, out: Path | None = None) -> Written:
 def _check_name(kind: str, name: str) -> None:
     if keyword.iskeyword(name):
         raise ImcswavError(f"'{name}' can't be a component's name: it is a word of Python itself; choose another.")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST:
-        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST] if name.isascii() else ""
+    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name) or len(name) > LONGEST:
+        plain = re.sub(r"[^a-z0-9]+", "_", name.lower()) if name.isascii() else ""
+        meant = plain.strip("_0123456789")[:LONGEST].rstrip("_")
         better = f", such as '{meant}'" if meant and not keyword.iskeyword(meant) else ""
         raise ImcswavError(
             f"'{name}' can't be a component's name: take lower-case letters, digits and underscores, at most "
-            f"{LONGEST}, a letter first{better}."
+            f"{LONGEST}, a letter first and no underscore last{better}."
         )
     origin = registry().origins.get((kind, name))
     if origin is not None:
@@ -89,9 +90,9 @@ def _check_folder(folder: Path) -> None:
 
 def _texts(kind: str, name: str) -> dict[str, tuple[str, str]]:
     """File → its text, and what it is."""
-    component = _template(f"{kind}.py")
+    component, test = _template(f"{kind}.py"), _template(f"{kind}_test.py")
     title = "".join(word.capitalize() for word in name.split("_"))
-    if re.search(rf"\b{title}\b", component):  # a name that the file imports
+    if keyword.iskeyword(title) or re.search(rf"\b{title}\b", component + test):  # None, or a name that they import
         title += kind.capitalize()
 
     def own(text: str) -> str:
@@ -104,7 +105,7 @@ def _texts(kind: str, name: str) -> dict[str, tuple[str, str]]:
 
     return {
         f"imcswav_{name}.py": (own(component), f"the {kind}, yours to change"),
-        f"tests/test_{name}.py": (own(_template(f"{kind}_test.py")), "its test"),
+        f"tests/test_{name}.py": (own(test), "its test"),
         f"recipes/{name}.toml": (own(_template(f"{kind}.toml")), "a recipe that uses it"),
         "pyproject.toml": (filled("pyproject.txt"), "the package; says where imcswav finds it"),
         "README.md": (filled("readme.txt"), "how to install and run it"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import safe_open
 from torch import Tensor
 
 from imcswav.errors import ImcswavError
 
+OURS = "learner."
+"""With this begin the names of tensors in a model of ours."""
 SHOWN = 3
 """How many names a report gives of each kind."""
 
@@ -27,17 +31,36 @@ def read_weights(path: Path, inside: str) -> dict[str, Tensor]:
         raise ImcswavError(
             f"The weights {path} can't be read ({reason}); give a safetensors file, a torch state dict or a run folder."
         ) from error
-    if any(name.startswith("learner.") for name in state):
+    if any(name.startswith(OURS) for name in state):
         state = {name.removeprefix(inside): value for name, value in state.items() if name.startswith(inside)}
     return state
 
 
 def weights_file(path: Path) -> Path:
-    """The file itself, or that of a run folder's model; it may be missing."""
+    """The file itself, or that of a run folder's model; "~" is your home, and it may be missing."""
+    path = Path(os.path.expanduser(path))
     if not path.is_dir():
         return path
     places = (path / "model" / "weights.safetensors", path / "weights.safetensors")
     return next((place for place in places if place.is_file()), places[0])
+
+
+def trained_with(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and std by which a model of ours normalises images, if these are the weights of one; else None.
+
+    None, too, for weights that lie without their settings. Raises RunError for a model that can't be restored.
+    """
+    from imcswav.model import IN_FILE, Model  # it imports the parts that read weights
+
+    file = weights_file(path)
+    if file.suffix != ".safetensors":
+        return None
+    with safe_open(file, "pt") as opened:
+        exported = IN_FILE in (opened.metadata() or {})
+        ours = any(name.startswith(OURS) for name in opened.keys())  # noqa: SIM118 (it is no mapping)
+    if not ours or not (exported or (file.parent / "config.json").is_file()):
+        return None
+    return Model.load(file if exported else file.parent, "cpu").learner.normalization()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from imcswav.cli import main
 from imcswav.component import KINDS
@@ -108,10 +109,35 @@ def test_the_output_names_the_next_two_commands(tmp_path, monkeypatch, capsys):
     assert f"  pytest {shlex.quote(str(folder))}" in write_package("head", "my_head", folder).told()
 
 
-def test_a_name_that_the_file_imports_gets_its_kind():
+def test_a_name_that_a_file_imports_gets_its_kind():
     assert "class SplitData(Data, " in _component("data", "split")
     assert "class LossLoss(Loss, " in _component("loss", "loss")
+    assert "class OutputLoss(Loss, " in _component("loss", "output")  # its test imports it
     assert "class MyLoss(Loss, " in _component("loss", "my_loss")
+
+
+@pytest.mark.parametrize("word", ["none", "true", "false"])
+def test_a_class_is_not_called_by_a_word_of_python(word):
+    text = _component("loss", word)
+    assert f"class {word.capitalize()}Loss(Loss, " in text
+    compile(text, "loss", "exec")
+
+
+def test_ranks_draw_the_patches_of_one_process(monkeypatch):
+    from imcswav.templates import views
+    from imcswav.views import multicrop
+
+    crops = [{"count": 2, "size": 10, "scale": [0.5, 1.0]}]
+    known = {"crops": crops, "channels": 1, "mean": (0.5,), "std": (0.25,), "jitter": 0.0, "grey": 0.0}
+    images_BCHW = torch.randint(0, 256, (8, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = views.Mine.create(erase=1.0, **known)
+    (together,) = made(images_BCHW, 3)
+    for module in (views, multicrop):
+        monkeypatch.setattr(module, "world_size", lambda: 2)
+    for rank in range(2):
+        for module in (views, multicrop):
+            monkeypatch.setattr(module, "rank", lambda rank=rank: rank)
+        torch.testing.assert_close(made(images_BCHW[rank::2], 3)[0], together[:, rank::2])
 
 
 def _component(kind, name):
@@ -127,8 +153,10 @@ def _component(kind, name):
         ("loss", "my-loss", "can't be a component's name: .* such as 'my_loss'."),
         ("loss", "MyLoss", "such as 'myloss'."),
         ("loss", "7up", "such as 'up'."),
+        ("loss", "a_", "no underscore last, such as 'a'."),  # imcswav-a- is no name of a package
+        ("loss", "a" * 39 + "_b", f"such as '{'a' * 39}'."),
         ("loss", "class", "is a word of Python itself"),
-        ("loss", "größe", "can't be a component's name: .* first.$"),
+        ("loss", "größe", "can't be a component's name: .* last.$"),
         ("loss", "", "can't be a component's name"),
         ("loss", "a" * 41, "at most 40"),
         ("loss", "../x", "such as 'x'."),

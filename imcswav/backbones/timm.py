@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +26,7 @@ from imcswav.backbones._timm_models import (
 )
 from imcswav.errors import ImcswavError, Problem, WeightsError
 from imcswav.plugins import did_you_mean, hookimpl
-from imcswav.weights import read_weights
+from imcswav.weights import read_weights, trained_with
 
 BLOCKS = re.compile(r"^(.*\.)?(blocks|layer[1-9])$")
 IN_A_RUN = "learner.backbone.model."
@@ -47,7 +48,8 @@ class Timm(Backbone, name="timm"):
         pretrained: bool = False
         """Start from timm's pretrained weights, downloaded once."""
         weights: Path | None = None
-        """Start from these weights: safetensors, a torch state dict, a checkpoint of timm, or a run folder."""
+        """Start from these weights: safetensors, a torch state dict, a checkpoint of timm, or a run folder; "~" is
+        your home."""
         arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
         """Keywords handed to the model, such as ``zero_init_last = false``, ``patch_size = 4``, ``drop_path_rate``. A
         recipe on top that names a model of another kind doesn't inherit them."""
@@ -87,12 +89,16 @@ class Timm(Backbone, name="timm"):
 
         def resolved(self) -> Self:
             """``weights`` absolute."""
-            return self.model_copy(update={"weights": self.weights.resolve() if self.weights else None})
+            weights = None if self.weights is None else Path(os.path.expanduser(self.weights)).resolve()
+            return self.model_copy(update={"weights": weights})
 
         def normalization(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-            """timm's own for ``pretrained`` weights and for files of weights, of three channels."""
+            """Of a run's weights the run's; timm's own for ``pretrained`` ones and other files, of three channels."""
             import timm
 
+            trained = trained_with(self.weights) if self.weights else None
+            if trained is not None:
+                return trained if len(trained[0]) == channels else None
             known = timm.models.get_pretrained_cfg(self.model)
             if channels != 3 or known is None or not (self.pretrained or self.weights):
                 return None

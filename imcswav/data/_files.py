@@ -83,6 +83,10 @@ class FilesConfig(Data.Config):
         """The training files without those that a setting leaves out after a look at each."""
         return train
 
+    def left_out(self, train: Listing, test: Listing | None) -> str:
+        """A sentence about images of the folder that lie in neither split; "" where there are none."""
+        return ""
+
     def titles(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Names for a reader of the classes that the listings name."""
         return tuple(map(printable, classes))
@@ -106,6 +110,8 @@ class FilesConfig(Data.Config):
         train, test = self.listings()
         facts = self._facts(train, test)
         problems = [problem for listing in filter(None, (train, test)) for problem in self.oddities(listing)]
+        if said := self.left_out(train, test):
+            problems.append(Problem("data.root", said, severity="warning"))
         for listing, least in ((train, 2), (test, 1)):
             if listing is not None:
                 problems += self._sampled(listing, sample, facts.size, least)
@@ -136,7 +142,7 @@ class FilesConfig(Data.Config):
         if self.size is not None:
             return self.size
         sample = train.paths[:: max(1, len(train.paths) // SIZE_SAMPLE)]
-        return common_side([side for path in sample if (side := shorter_side(path)) is not None])
+        return common_side([side for path in sample if (side := shorter_side(path, self.channels)) is not None])
 
     def resolved(self) -> Self:
         """With an absolute root."""
@@ -183,7 +189,8 @@ class Files(Data):
         else:
             self.train = self._read(train, side, least=2)
             self.test = self._read(test, side, least=1) if test else None
-        self.reading = " ".join([self.reading, *map(_ignored, filter(None, (train, test)))]).strip()
+        said = [*map(_ignored, filter(None, (train, test))), self.config.left_out(train, test)]
+        self.reading = " ".join(filter(None, [self.reading, *said]))
         self.note = self.reading
         self.mean, self.std = self.config.constants()
         if not self.mean:

@@ -6,14 +6,19 @@ photos/train/…              train/ and test/ (or val/) are splits, each with o
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from imcswav.data._files import Files, FilesConfig, Listing
 from imcswav.errors import DataError, Problem
-from imcswav.imaging.find import find_files, printable
+from imcswav.imaging.find import count_images, find_files, printable
 from imcswav.plugins import hookimpl
+
+NAMES_SHOWN = 5
+"""How many folders a warning names."""
 
 
 class ImageFolder(Files, name="image_folder"):
@@ -31,9 +36,13 @@ class ImageFolder(Files, name="image_folder"):
             """The training and the test files, nothing decoded; raises DataError as ``facts``."""
             root = self.existing_folder()
             if self.splits == "none" or not os.path.isdir(root / "train"):
-                return self._list(root).thin(self.limit), None
+                return self._train(root), None
             tests = [root / name for name in ("test", "val") if os.path.isdir(root / name)]
-            return self._list(root / "train").thin(self.limit), self._list(tests[0]) if tests else None
+            return self._train(root / "train"), self._list(tests[0]) if tests else None
+
+        def _train(self, folder: Path) -> Listing:
+            part = () if self.duplicates == "keep" else ("no duplicates",)
+            return dataclasses.replace(self._list(folder).thin(self.limit), part=part)
 
         def _list(self, folder: Path) -> Listing:
             paths, others = find_files(folder, self.channels)
@@ -67,6 +76,23 @@ class ImageFolder(Files, name="image_folder"):
                 problems.append(Problem("data.root", message, remedy, severity="warning"))
             return problems
 
+        def left_out(self, train: Listing, test: Listing | None) -> str:
+            """Images beside the folders of the splits: a class called "train" makes its neighbours that."""
+            root, taken = self.folder(), [split.folder for split in (train, test) if split is not None]
+            if root in taken:
+                return ""
+            counts = {name: count_images(root / name, self.channels) for name in _beside(root, taken)}
+            count, names = sum(counts.values()), [printable(name) for name in counts if counts[name]]
+            if not names:
+                return ""
+            what = f"{count} images" if count > 1 else "1 image"
+            where = " and ".join(folder.name for folder in taken)
+            shown = ", ".join(names[:NAMES_SHOWN]) + (" …" if len(names) > NAMES_SHOWN else "")
+            return (
+                f"{what} beside {where} {'are' if count > 1 else 'is'} left out ({shown}); "
+                'set data.splits = "none" to take all as one.'
+            )
+
         def distinct(self, train: Listing) -> Listing:
             """Without duplicates, if so wanted; the largest image of those that show the same stays."""
             if self.duplicates == "keep":
@@ -77,6 +103,16 @@ class ImageFolder(Files, name="image_folder"):
             return train.select([index for index in range(len(train.paths)) if index not in doubles])
 
     config: Config
+
+
+def _beside(root: Path, taken: Sequence[Path]) -> list[str]:
+    """What the root holds beside the folders taken, whichever links lead to these."""
+    real = {os.path.realpath(folder) for folder in taken}
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:  # its folders can be read all the same
+        return []
+    return [name for name in names if not name.startswith(".") and os.path.realpath(root / name) not in real]
 
 
 @hookimpl

@@ -68,6 +68,9 @@ def decoded(given: Array | Iterable[Any], *, size: int | None, channels: int | N
     Raises DataError where one can't be read: other than a run, an estimator has a label for every image.
     """
     if isinstance(given, np.ndarray):
+        if given.ndim == 4 and given.shape[1] == 1 and given.shape[3] == channels == 3:
+            shape = given.shape[1:]
+            raise DataError(f"Images of shape {shape} are in colour or grey and 3 px wide; give another image_shape.")
         return to_images(given, size=size, channels=channels, resize=resize)
     items = iter(given)
     first = list(itertools.islice(items, 1))
@@ -92,9 +95,11 @@ def unflatten(flat_NP: Array, shape: Sequence[int] | None) -> Array:
     if not isinstance(shape, Sequence | np.ndarray):
         raise TypeError(f"image_shape has to be (H, W), (H, W, C) or (C, H, W), not {shape!r}.")
     try:
-        return flat_NP.reshape(count, *shape)
+        images = flat_NP.reshape(count, *shape)
     except ValueError as error:
         raise ValueError(f"{width} values an image don't fill image_shape={tuple(shape)}; correct it.") from error
+    grey_of_width_3 = images.ndim == 3 and images.shape[2] == 3  # a stack of them has the shape of one in colour
+    return images[:, None] if grey_of_width_3 else images
 
 
 def value_range(images: Iterable[Any]) -> tuple[float, float] | None:

@@ -20,7 +20,6 @@ def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Pa
     Links are followed; a folder is read once, however many links lead to it. Raises DataError when ``root``
     or a folder below it can't be listed.
     """
-    wanted = formats().keys() if channels in (1, 3) else {".npy"}
     found: dict[bool, list[Path]] = {True: [], False: []}
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -32,8 +31,23 @@ def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Pa
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
-                found[os.path.splitext(name)[1].lower() in wanted].append(Path(folder, name))
+                found[_is_image(name, channels)].append(Path(folder, name))
     return sorted(found[True], key=Path.as_posix), sorted(found[False], key=Path.as_posix)
+
+
+def count_images(path: str | os.PathLike[str], channels: int = 3) -> int:
+    """How many images a folder has, or whether a file is one, by extension; 0 for a folder that can't be listed."""
+    if not os.path.isdir(path):
+        return int(_is_image(path, channels))
+    try:
+        return len(find_images(path, channels))
+    except DataError:
+        return 0
+
+
+def _is_image(path: str | os.PathLike[str], channels: int) -> bool:
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix in formats() if channels in (1, 3) else suffix == ".npy"
 
 
 def printable(path: str | os.PathLike[str]) -> str:

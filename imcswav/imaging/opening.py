@@ -109,6 +109,9 @@ def _band(image: Image.Image, channels: int) -> Array:
             if values.min() < 0 or values.max() > 65535:
                 raise DataError(f"its values {values.min()} … {values.max()} are outside 0 … 65535")
             values = values.astype(np.uint16)
+        clear = image.info.get("transparency")
+        if values.dtype == np.uint16 and clear is not None:  # of grey PNGs; what is made of the values forgets it
+            values = np.where(values == clear, np.uint16(65535), values)
         image = Image.fromarray(eight_bits(values[None])[0])
     if image.has_transparency_data:
         colours = image.convert("RGBA")

@@ -22,7 +22,8 @@ def stack(images: Array | Tensor, channels: int | None = None) -> Tensor:
     """A stack of images as uint8 (N, C, H, W), a copy; raises DataError for what can't be images.
 
     C is whichever of the second and the last axis has length ``channels``, else 1 or 3; the second when both
-    have, or neither.
+    have, or neither. Of three axes, what could be one colour image is refused: (N, H, 3), though it may be grey images
+    of width 3, and where colours are wanted (3, H, W).
     """
     if isinstance(images, Tensor):
         images = images.detach().cpu()
@@ -30,13 +31,20 @@ def stack(images: Array | Tensor, channels: int | None = None) -> Tensor:
     shape = images.shape
     if images.ndim not in (3, 4) or 0 in shape[1:]:
         raise DataError(f"the shape {shape} is none of (N, H, W), (N, H, W, C) and (N, C, H, W)")
-    if images.ndim == 3 and channels == 3 and 3 in (shape[0], shape[2]):
+    if images.ndim == 3 and (shape[2] == 3 or shape[0] == channels == 3):
         raise DataError(f"the shape {shape} is one colour image or several grey ones; give (1, …) or (N, H, W, 1)")
     if images.ndim == 3:
         images = images[:, None]
     elif _channels_last(shape, channels):
         images = images.transpose(0, 3, 1, 2)
     return torch.from_numpy(eight_bits(images))
+
+
+def sides(shape: tuple[int, ...], channels: int | None) -> tuple[int, ...]:
+    """Height and width of one image (H, W), (H, W, C) or (C, H, W), the axis of C told as in ``stack``."""
+    if len(shape) == 2:
+        return shape
+    return shape[:2] if _channels_last((1, *shape), channels) else shape[1:]
 
 
 def _channels_last(shape: tuple[int, ...], channels: int | None) -> bool:

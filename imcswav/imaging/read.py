@@ -32,7 +32,7 @@ from torch import Tensor
 from imcswav.errors import DataError
 from imcswav.imaging.find import printable
 from imcswav.imaging.opening import PIXEL_LIMIT, check_file, check_limit, header, open_image, pixels_of, ready_to_decode
-from imcswav.imaging.pixels import Array, Resize, fit, stack, to_channels
+from imcswav.imaging.pixels import Array, Resize, fit, sides, stack, to_channels
 
 
 def decode(source: Any, *, size: int | None, channels: int | None = 3, resize: Resize = "crop") -> Tensor:
@@ -161,12 +161,17 @@ def to_images(images: Any, *, size: int | None = None, channels: int | None = No
     return torch.cat([fit(chunk, side, resize) for chunk in torch.split(batch_NCHW, 1024)])
 
 
-def shorter_side(source: Path | bytes) -> int | None:
-    """Pixels of an image's shorter side, from the header of a file or its bytes; None when it can't be read."""
+def shorter_side(source: Path | bytes, channels: int | None = None) -> int | None:
+    """Pixels of an image's shorter side, from the header of a file or its bytes; None when it can't be read.
+
+    ``channels`` tells the axes of an ``.npy`` file.
+    """
     suffix = "" if isinstance(source, bytes) else source.suffix.lower()
     try:
         if not isinstance(source, bytes):
             check_file(source)
+            if suffix == ".npy":
+                return min(sides(np.load(source, mmap_mode="r", allow_pickle=False).shape, channels))
         with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return min(open_image(file, suffix, None).size)
@@ -210,4 +215,6 @@ def _from_array(values: Array | Tensor, channels: int | None) -> Tensor:
     """Pixels (C, H, W) of one array."""
     if values.ndim not in (2, 3):
         raise DataError(f"the shape {tuple(values.shape)} is none of (H, W), (H, W, C) and (C, H, W)")
+    if values.ndim == 2:
+        return stack(values[None, None], 1)[0]
     return stack(values[None], channels)[0]

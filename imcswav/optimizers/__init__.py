@@ -72,7 +72,8 @@ class Optimizer(Component, kind="optimizer"):
     ) -> list[dict[str, Any]]:
         """torch's parameter groups, as few as the settings allow, each with its parameters in the order given.
 
-        Raises RecipeError for a pattern that matches nothing, and for ``layer_decay`` without known layers.
+        Raises RecipeError for a pattern that matches nothing, or nothing that earlier ones leave, and for
+        ``layer_decay`` without known layers.
         """
         named = list(named_parameters)
         self._check([name for name, _ in named], depths)
@@ -97,13 +98,18 @@ class Optimizer(Component, kind="optimizer"):
         return factor, None if decay == getattr(self.config, "weight_decay", None) else decay
 
     def _check(self, names: list[str], depths: Mapping[str, int]) -> None:
-        problems = []
+        problems, left = list[Problem](), set(names)
         for number, group in enumerate(self.config.groups):
-            if not any(fnmatchcase(name, group.match) for name in names):
+            place = f"optimizer.groups.{number}.match"
+            matched = {name for name in names if fnmatchcase(name, group.match)}
+            if not matched:
                 shown = ", ".join(names[:: max(len(names) // NAMES_SHOWN, 1)][:NAMES_SHOWN])
                 message = f"no parameter is called like '{group.match}'."
-                remedy = f"There are {len(names)}, such as {shown}."
-                problems.append(Problem(f"optimizer.groups.{number}.match", message, remedy, group.match))
+                problems.append(Problem(place, message, f"There are {len(names)}, such as {shown}.", group.match))
+            elif not matched & left:
+                message = f"earlier groups take every parameter that is called like '{group.match}'."
+                problems.append(Problem(place, message, "Put it before them, or leave it out.", group.match))
+            left -= matched
         if self.config.layer_decay is not None and not depths:
             message = "the backbone doesn't tell which layer a parameter belongs to."
             remedy = "Leave it out, or use groups."

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from imcswav.augment.draws import uniform
+from imcswav.distributed import rank, world_size
 from imcswav.plugins import hookimpl
 from imcswav.views.multicrop import MultiCrop
 
@@ -29,9 +30,9 @@ class Mine(MultiCrop, name="mine"):
         return [self._blot(x_vBCss, seed, stream) for stream, x_vBCss in enumerate(crops, start=2 * len(crops))]
 
     def _blot(self, x_vBCss: Tensor, seed: int | Tensor, stream: int) -> Tensor:
-        """0 is the mean, for crops are normalised. Draws hang on the seed and an image's place in the batch alone."""
+        """0 is the mean, for crops are normalised. Draws hang on the seed and an image's place in the global batch."""
         views, images, _, size, _ = x_vBCss.shape
-        places_B = torch.arange(images, device=x_vBCss.device)
+        places_B = torch.arange(images, device=x_vBCss.device) * world_size() + rank()  # each rank draws its own
         on_vB, top_vB, left_vB = uniform(seed, stream, places_B, views, 3).transpose(1, 2)
         side = self.config.patch * size
         pixels_s = torch.arange(size, device=x_vBCss.device)

@@ -1,6 +1,7 @@
 """Starting weights: the forms they come in, what is converted, and the report of what doesn't fit."""
 
 import argparse
+import shutil
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from tiny import blobs
 import imcswav
 from imcswav.backbones.timm import Timm
 from imcswav.check import check_recipe
+from imcswav.data import DataFacts
 from imcswav.data.array import ArrayData
 from imcswav.errors import ImcswavError
+from imcswav.export import export_run
+from imcswav.learners.frozen import Frozen
 from imcswav.recipe.files import load_recipe
 
 VIT = {"model": "test_vit", "arguments": {"patch_size": 4, "depth": 1}}
@@ -68,6 +72,16 @@ def _namespaces_are_read(path):
         return bool(load_state_dict(str(path), weights_only=True))
     except Exception:
         return False
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    state = state_of(model="test_resnet")
+    path = saved(tmp_path, "safetensors", state)
+    settings = {"model": "test_resnet", "weights": f"~/{path.name}"}
+    assert Timm.Config(**settings).check_sizes([32], 3) == []
+    assert all(torch.equal(value, state[name]) for name, value in build(**settings).model.state_dict().items())
 
 
 def test_position_embeddings_and_channels_are_adapted(tmp_path):
@@ -134,6 +148,7 @@ def test_files_that_cannot_be_read(tmp_path, content):
 
 
 IMAGES, LABELS = blobs(60, size=16)
+OTHER = DataFacts(60, 1, 16, (0.1,), (0.9,))
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +176,11 @@ def run(tmp_path_factory):
     }
 
 
+def frozen(**settings):
+    backbone = {"name": "timm", **VIT, **settings}
+    return Frozen.Config.model_validate({"backbone": backbone}).build(facts=OTHER, clusters=2).eval()
+
+
 def test_a_run_s_backbone_starts_another(run):
     done = run["train"]
     trained = imcswav.load(done.path, "cpu").learner.backbone.model.state_dict()
@@ -169,6 +189,26 @@ def test_a_run_s_backbone_starts_another(run):
         assert all(torch.equal(value, trained[name]) for name, value in net.state_dict().items())
     (problem,) = Timm.Config(model="test_resnet", weights=done.path).check_sizes([32], 1)
     assert "doesn't fit test_resnet" in problem.message
+
+
+@torch.no_grad()
+def test_features_of_a_run_s_frozen_weights_are_the_run_s(run, tmp_path):
+    done, file = run["train"], tmp_path / "exported.safetensors"
+    export_run(done.path, "safetensors", file)
+    expected = torch.from_numpy(done.load("cpu").transform(IMAGES))
+    pixels_NCHW = torch.from_numpy(IMAGES)[:, None]
+    for place in (done.path, done.path / "model", done.path / "model" / "weights.safetensors", file):
+        learner = frozen(weights=place)
+        assert learner.normalization()[0] != pytest.approx(OTHER.mean)
+        torch.testing.assert_close(learner.embed(pixels_NCHW).features, expected)
+
+
+def test_other_weights_bring_no_run_s_normalization(run, tmp_path):
+    bare = tmp_path / "weights.safetensors"  # without the settings that know it
+    shutil.copy(run["train"].path / "model" / bare.name, bare)
+    assert frozen(weights=bare).normalization()[0] == pytest.approx(OTHER.mean)
+    assert Timm.Config(**VIT, weights=bare).normalization(3) == ((0.5,) * 3, (0.5,) * 3)
+    assert Timm.Config(**VIT, weights=run["train"].path).normalization(3) is None  # the run's images were grey
 
 
 def test_without_batch_norm_evaluation_is_the_same_whatever_the_statistics(run):
@@ -188,5 +228,9 @@ def test_the_path_to_weights_is_absolute_in_a_run_s_recipe(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("imc_swav_cifar10", {"backbone.weights": "here.pt"})
     assert recipe.resolved().learner.backbone.weights == tmp_path / "here.pt"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    at_home = load_recipe("imc_swav_cifar10", {"backbone.weights": "~/here.pt"}).resolved()
+    assert at_home.learner.backbone.weights == tmp_path / "home" / "here.pt"
     assert recipe.learner.backbone.weights.name == str(recipe.learner.backbone.weights)
     assert any(problem.path == "backbone.weights" for problem in check_recipe(recipe))

@@ -31,6 +31,12 @@ class Stream(IterableDataset):
         return iter(torch.from_numpy(GREY).float() / 255)
 
 
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_one_colour_image_is_no_data_set(channels: int | None) -> None:
+    with pytest.raises(DataError, match="one colour image or several grey ones"):
+        ArrayData.of(RGB[0], channels=channels)
+
+
 @pytest.mark.parametrize("source", [GREY, GREY / 255, torch.from_numpy(GREY), GREY[..., None], list(GREY), Stream()])
 def test_the_same_pixels_however_given(source: object) -> None:
     data = ArrayData.of(source)

@@ -1,6 +1,7 @@
 """Many files, decoded into memory: a later start reads the decoded cache, and only what is proven there."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,17 @@ def test_a_later_start_decodes_nothing_and_has_the_same_pixels(
     assert plain.note == ""
     build(root, placement="stream").readable()  # the same cache: only the test split, too small for it, is decoded
     assert len(decoded) == COUNT + 1
+
+
+def test_all_images_and_those_without_duplicates_have_a_cache_each(root: Path, decoded: list[Path]) -> None:
+    shutil.copy(root / "train" / "a" / "000.png", root / "train" / "a" / "copy.png")
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(root / "train" / "b" / "more.png")
+    counts = {way: len(build(root, duplicates=way).train) for way in ("keep", "drop")}
+    assert counts == {"keep": COUNT + 2, "drop": COUNT + 1}
+    decoded.clear()
+    for way in ("keep", "drop"):
+        build(root, duplicates=way)
+    assert decoded == []
 
 
 def test_damaged_rows_and_changed_files_are_decoded_again(root: Path, cache: Path, decoded: list[Path]) -> None:

@@ -24,6 +24,12 @@ def build(root: Path, **more: object) -> ImageFolder:
     return ImageFolder.create(root=str(root), **{"size": 8, **more})
 
 
+def warnings(root: Path, **more: object) -> list[str]:
+    _, problems = ImageFolder.Config(root=str(root), size=8, **more).surveyed(10)
+    assert {problem.severity for problem in problems} <= {"warning"}
+    return [problem.message for problem in problems]
+
+
 def levels(images: torch.Tensor) -> list[int]:
     assert (images == images[:, :1, :1, :1]).all()
     return images[:, 0, 0, 0].tolist()
@@ -91,6 +97,25 @@ def test_test_is_preferred_to_val_and_without_train_neither_is_a_split(tmp_path:
     data = build(tmp_path)
     assert data.test is not None
     assert list(data.test.names) == ["test/1.png", "test/2.png"]
+
+
+def test_images_beside_the_splits_are_told(tmp_path: Path) -> None:
+    fill(tmp_path, "train/1.png", "train/2.png", "bus/1.png", "bus/deep/2.png", "car/1.png", "car/2.png", "x.png")
+    (tmp_path / "notes.txt").touch()
+    fill(tmp_path / ".hidden", "1.png")
+    (tmp_path / "again").symlink_to("train")
+    said = '5 images beside train are left out (bus, car, x.png); set data.splits = "none" to take all as one.'
+    assert build(tmp_path).note == said
+    assert warnings(tmp_path) == [said]
+    assert "beside train" not in build(tmp_path, splits="none", labels="none").note
+
+
+def test_val_beside_test_is_told(tmp_path: Path) -> None:
+    fill(tmp_path, "train/1.png", "train/2.png", "val/1.png")
+    assert (build(tmp_path).note, warnings(tmp_path)) == ("", [])
+    fill(tmp_path, "test/1.png")
+    said = '1 image beside train and test is left out (val); set data.splits = "none" to take all as one.'
+    assert (build(tmp_path).note, warnings(tmp_path)) == (said, [said])
 
 
 def test_one_test_image_is_enough_but_not_none(tmp_path: Path) -> None:
@@ -274,6 +299,16 @@ def test_size_unset_follows_the_images(tmp_path: Path, shapes: list[tuple[int, i
     (tmp_path / "broken.png").write_text("broken")
     assert ImageFolder.Config(root=str(tmp_path)).facts().size == side
     assert build(tmp_path, size=None).train.images.shape == (2, 3, side, side)
+
+
+@pytest.mark.parametrize("shape", [(30, 20, 5), (5, 30, 20), (20, 40, 5)])
+def test_size_unset_follows_arrays_too(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.zeros(shape, np.uint8))
+    (tmp_path / "broken.npy").write_text("broken")
+    np.save(tmp_path / "table.npy", np.zeros(7))
+    assert ImageFolder.Config(root=str(tmp_path), channels=5).facts().size == 20
+    assert build(tmp_path, size=None, channels=5).train.images.shape == (2, 5, 20, 20)
 
 
 def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:

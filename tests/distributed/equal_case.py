@@ -34,6 +34,9 @@ CASES = {
     "pooled": {"learner": {"batch_norm": "pooled"}},
     "heads": {"heads": {**NORMED, "classifier": {**NORMED["classifier"], "copies": 3}}},
     "equipartition": {"losses": [{"name": "swav", "solver": {"name": "equipartition"}}, {"name": "imc"}]},
+    "sharp codes": {
+        "losses": [{"name": "swav", "solver": {"name": "sinkhorn", "epsilon": 0.01}}, {"name": "imc"}]
+    },
     "queue": {"heads": NORMED, "losses": [{"name": "swav", "queue": 2 * BATCH}, {"name": "imc"}]},
     "teacher": {
         "heads": {**NORMED, "predictor": {"name": "mlp", "input": "projection", "hidden": [8], "width": 8}},

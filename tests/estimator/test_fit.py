@@ -122,6 +122,24 @@ def test_any_number_of_grey_images_goes_through_a_colour_network(count):
         colour.predict(grey[:3])
 
 
+def test_a_colour_image_is_not_taken_for_grey_rows(fitted):
+    for one in (np.zeros((9, 9, 3), np.uint8), torch.zeros(9, 9, 3)):
+        with pytest.raises(DataError, match="one colour image or several grey ones"):
+            fitted.predict(one)
+        with pytest.raises(DataError, match="one colour image or several grey ones"):
+            estimator().fit(one)
+
+
+def test_tables_of_images_of_width_3_are_grey():
+    table = np.random.default_rng(0).integers(0, 256, (40, 24), dtype=np.uint8)
+    square = {"data.size": 8, "data.resize": "stretch"}
+    found = estimator(image_shape=(8, 3), settings=square).fit(table)
+    assert np.array_equal(estimator(settings=square).fit(table.reshape(40, 1, 8, 3)).features_, found.features_)
+    assert np.array_equal(found.predict(table[:3]), found.labels_[:3])
+    with pytest.raises(DataError, match=r"shape \(1, 8, 3\) are in colour or grey and 3 px wide"):
+        estimator(image_shape=(8, 3), settings={**square, "data.channels": 3}).fit(table)
+
+
 def test_labels_change_nothing(fitted):
     labels = np.arange(200) % 5
     for given in (labels, labels[::-1].copy()):

@@ -67,6 +67,14 @@ def test_sixteen_bits_use_the_full_range(tmp_path: Path) -> None:
         decode(beyond, size=16)
 
 
+@pytest.mark.parametrize("type_", [np.uint8, np.uint16])
+def test_a_transparent_grey_is_laid_over_white(tmp_path: Path, type_: type) -> None:
+    grey = np.full((8, 8), 40, type_) * type_(np.iinfo(type_).max // 255)
+    grey[:, :4] += type_(1)
+    Image.fromarray(grey).save(tmp_path / "x.png", transparency=int(grey[0, 7]))
+    assert colours(decode(tmp_path / "x.png", size=8)) == {(255,) * 3, (40 + (type_ == np.uint8),) * 3}
+
+
 def test_float_images_span_zero_to_one() -> None:
     assert colours(decode(Image.new("F", (8, 8), 0.5), size=8)) == {(128, 128, 128)}
     with pytest.raises(DataError, match=r"floats have to lie in 0 … 1, these span 7 … 7"):
@@ -243,6 +251,20 @@ def test_axes_of_arrays() -> None:
     assert to_images(noise(4, 16, 16, 4), channels=4).shape == (4, 4, 16, 16)
     assert to_images(noise(4, 3, 3, 3)).shape == (4, 3, 3, 3)
     assert to_images(noise(4, 16, 20, 3)).shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_one_colour_image_is_no_stack_of_grey_ones(channels: int | None) -> None:
+    with pytest.raises(DataError, match=r"\(9, 8, 3\) is one colour image or several grey ones; give \(1, …\) or"):
+        to_images(noise(9, 8, 3), channels=channels)
+    assert to_images(noise(9, 8, 3)[None], channels=1).shape == (1, 1, 8, 8)
+    assert to_images(noise(9, 8, 3)[..., None], channels=1).shape == (9, 1, 3, 3)
+
+
+def test_a_single_grey_image_may_be_three_pixels_wide() -> None:
+    grey = noise(8, 3)
+    for channels in (1, 3):
+        assert np.array_equal(decode(grey, size=None, channels=channels)[0], grey)
 
 
 def test_types_of_values() -> None:

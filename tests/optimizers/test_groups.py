@@ -114,6 +114,16 @@ def test_a_pattern_that_matches_nothing_is_named_with_some_that_exist() -> None:
     assert "There are 6, such as backbone.stem.weight, " in str(caught.value)
 
 
+def test_a_group_that_gets_nothing_because_of_earlier_ones_is_named() -> None:
+    groups = [{"match": "heads.*.weight"}, {"match": "heads.*.bias"}, {"match": "heads.*"}, {"match": "*"}]
+    with pytest.raises(RecipeError) as caught:
+        Adam.create(lr=0.1, groups=groups).make(parameters().items())
+    (problem,) = caught.value.problems
+    assert problem.path == "optimizer.groups.2.match"
+    assert problem.message == "earlier groups take every parameter that is called like 'heads.*'."
+    Adam.create(lr=0.1, groups=[*groups[:2], groups[3]]).make(parameters().items())
+
+
 def test_layers_that_nobody_knows() -> None:
     with pytest.raises(RecipeError, match=r"optimizer\.layer_decay: the backbone doesn't tell"):
         Adam.create(lr=0.1, layer_decay=0.9).make(parameters().items(), {})

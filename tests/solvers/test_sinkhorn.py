@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from imcswav.bench.counts import count
 from imcswav.errors import RecipeError
-from imcswav.solvers.sinkhorn import Sinkhorn
+from imcswav.solvers.sinkhorn import LOGARITHMS_BELOW, Sinkhorn
 from imcswav.solvers.softmax import Softmax
 
 
@@ -118,3 +119,54 @@ def test_a_constant_for_each_prototype_changes_nothing(scores_GBP: Tensor) -> No
         torch.testing.assert_close(solver(scores_GBP + shift_P), solver(scores_GBP), rtol=1e-9, atol=1e-12)
     softmax = Softmax.create()
     assert (softmax(scores_GBP + shift_P) - softmax(scores_GBP)).abs().max() > 0.1
+
+
+SMALL = [(0.001, 3), (0.001, 100), (0.002, 3), (0.01, 3), (0.02, 100)]
+
+
+def cosines(images: int, prototypes: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    rows = (torch.randn(count, width, generator=generator) for count in (images, prototypes))
+    one_BD, other_PD = (torch.nn.functional.normalize(x, dim=1) for x in rows)
+    return (one_BD @ other_PD.T)[None]
+
+
+@pytest.mark.parametrize(("epsilon", "iterations"), SMALL)
+@pytest.mark.parametrize(("images", "prototypes", "width"), [(40, 3, 3), (64, 10, 64), (128, 300, 64)])
+def test_small_epsilons(images: int, prototypes: int, width: int, epsilon: float, iterations: int) -> None:
+    scores_GBP = cosines(images, prototypes, width)
+    solver = Sinkhorn.create(epsilon=epsilon, iterations=iterations)
+    codes_GBP = solver(scores_GBP)
+    assert codes_GBP.isfinite().all()
+    torch.testing.assert_close(codes_GBP.sum(2), torch.ones(1, images))
+    torch.testing.assert_close(codes_GBP.double(), solver(scores_GBP.double()), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("prior", [None, [4.0, 2.0, 1.0, 0.5, 0.5]])
+@pytest.mark.parametrize("iterations", [1, 3, 50])
+def test_logarithms_give_the_same_codes(
+    scores_GBP: Tensor, iterations: int, prior: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores_GBP[0, 3, 2], scores_GBP[0, :, 1] = torch.inf, -torch.inf
+    for epsilon in (0.02, 0.2):
+        solver = Sinkhorn.create(epsilon=epsilon, iterations=iterations, prior=prior)
+        found = []
+        for bound in (0.0, 1.0):
+            monkeypatch.setattr("imcswav.solvers.sinkhorn.LOGARITHMS_BELOW", bound)
+            found.append(solver(scores_GBP))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-14)
+
+
+def test_the_bound_holds_for_the_widest_cosines() -> None:
+    """At the bound no logarithm is taken, and scores of ±1 alone, in any pattern, give distributions."""
+    signs_GBP = torch.randn(20, 64, 10, generator=torch.Generator().manual_seed(5)).sign()
+    signs_GBP[::2, 0], signs_GBP[::2, 1:] = 1, -1  # one image near to all prototypes, the others near to none
+    signs_GBP[1::4, :, 0], signs_GBP[1::4, :, 1:] = 1, -1  # all images near to one prototype
+    for iterations in (1, 3, 1000):
+        solver = Sinkhorn.create(epsilon=LOGARITHMS_BELOW, iterations=iterations)
+        assert "logsumexp" not in count(lambda solver=solver: solver(signs_GBP)).launched
+        codes_GBP = solver(signs_GBP)
+        torch.testing.assert_close(codes_GBP.sum(2), torch.ones(20, 64))
+        torch.testing.assert_close(codes_GBP.double(), solver(signs_GBP.double()), rtol=0, atol=1e-4)
+    below = Sinkhorn.create(epsilon=LOGARITHMS_BELOW - 1e-6)
+    assert "logsumexp" in count(lambda: below(signs_GBP)).launched

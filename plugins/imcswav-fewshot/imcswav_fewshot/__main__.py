@@ -22,9 +22,18 @@ def _numbers(text: str) -> list[int]:
     numbers: list[int] = []
     for part in filter(None, text.split(",")):
         low, _, high = part.partition("-")
-        if not low.isdigit() or not (high or low).isdigit():
+        if not low.isdecimal() or not (high or low).isdecimal():
             raise ImcswavError(f"'{text}' is no list of whole numbers; write them as 0-2,5.")
+        if int(high or low) < int(low):
+            raise ImcswavError(f"'{part}' counts down; write {high}-{low}.")
         numbers += range(int(low), int(high or low) + 1)
+    return numbers
+
+
+def _some(option: str, text: str) -> list[int]:
+    numbers = _numbers(text)
+    if not numbers:
+        raise ImcswavError(f"{option} names no number; write them as 0-2,5.")
     return numbers
 
 
@@ -48,8 +57,8 @@ def main(
     half the 95 % interval over the episodes of a seed (the seeds' mean); then what it gains on the nearest prototype,
     paired, likewise.
     """
-    found = read(source, set_ or ())
-    for line in table(measure(found, _numbers(novel), ways, _numbers(shots), queries, episodes, _numbers(seeds))):
+    chosen = _numbers(novel), ways, _some("--shots", shots), queries, episodes, _some("--seeds", seeds)
+    for line in table(measure(read(source, set_ or ()), *chosen)):
         print(line)
 
 

@@ -175,8 +175,17 @@ def test_features_of_a_run(tmp_path, capsys):
     assert "| slk, means |" in capsys.readouterr().out
 
 
-def test_a_mistake_is_a_sentence():
+@pytest.mark.parametrize(
+    ("option", "text", "sentence"),
+    [
+        ("--novel", "5-x", "'5-x' is no list of whole numbers; write them as 0-2,5."),
+        ("--shots", "1,5-1", "'5-1' counts down; write 1-5."),
+        ("--shots", "", "--shots names no number; write them as 0-2,5."),
+        ("--seeds", "", "--seeds names no number; write them as 0-2,5."),
+    ],
+)
+def test_a_mistake_is_a_sentence(option, text, sentence):
     done = subprocess.run(
-        [sys.executable, "-m", "imcswav_fewshot", "digits", "--novel", "5-x"], capture_output=True, text=True
+        [sys.executable, "-m", "imcswav_fewshot", "digits", option, text], capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (2, "'5-x' is no list of whole numbers; write them as 0-2,5.\n")
+    assert (done.returncode, done.stderr) == (2, f"{sentence}\n")
