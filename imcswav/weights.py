@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from imcswav.errors import ImcswavError
+from imcswav.errors import ImcswavError, RunError, WeightsError
 
 OURS = "learner."
 """With this begin the names of tensors in a model of ours."""
@@ -48,19 +48,29 @@ def weights_file(path: Path) -> Path:
 def trained_with(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and std by which a model of ours normalises images, if these are the weights of one; else None.
 
-    None, too, for weights that lie without their settings. Raises RunError for a model that can't be restored.
+    None, too, for weights that lie without their settings or can't be read. Raises WeightsError for a model that can't
+    be restored.
     """
     from imcswav.model import IN_FILE, Model  # it imports the parts that read weights
 
     file = weights_file(path)
     if file.suffix != ".safetensors":
         return None
-    with safe_open(file, "pt") as opened:
-        exported = IN_FILE in (opened.metadata() or {})
-        ours = any(name.startswith(OURS) for name in opened.keys())  # noqa: SIM118 (it is no mapping)
+    try:
+        with safe_open(file, "pt") as opened:
+            exported = IN_FILE in (opened.metadata() or {})
+            ours = any(name.startswith(OURS) for name in opened.keys())  # noqa: SIM118 (it is no mapping)
+    except (OSError, SafetensorError):  # reading the weights will tell
+        return None
     if not ours or not (exported or (file.parent / "config.json").is_file()):
         return None
-    return Model.load(file if exported else file.parent, "cpu").learner.normalization()
+    try:
+        return Model.load(file if exported else file.parent, "cpu").learner.normalization()
+    except RunError as error:
+        raise WeightsError(
+            f"Of the weights {path} the mean and std of their images can't be told: {str(error).rstrip('.')}; or give "
+            f"learner.mean and learner.std."
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:

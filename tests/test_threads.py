@@ -46,6 +46,19 @@ def test_only_large_tables_get_the_threads_there_are(several, monkeypatch):
     assert blas_threads() == {2}
 
 
+def test_the_last_one_out_puts_back_what_the_first_found(several):
+    first, second = threads.one_blas_thread(), threads.one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == {2}
+    with pytest.raises(KeyError), threads.one_blas_thread():
+        raise KeyError
+    assert blas_threads() == {2}
+
+
 def test_kmeans_and_signals_of_a_run_take_one(several, seen):
     features_NF = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     clusterer: Clusterer = Part("clusterer").validate("kmeans").build(clusters=3, seed=0)

@@ -61,8 +61,11 @@ def cluster(
     target, how = one_target(copy_to, link_to)
     if target is not None:
         refuse_inside(folder, target)
-        if out is not None and out.resolve().is_relative_to(target.resolve()):
-            raise ImcswavError(f"--out {out} lies in --{how}-to {target}, which has to be empty; give another folder.")
+        place = Path("runs") if out is None else out
+        if place.resolve().is_relative_to(target.resolve()):
+            raise ImcswavError(
+                f"The results' {place} lies in --{how}-to {target}, which has to be empty; give another."
+            )
     with shown():
         result = run(
             folder, clusters, out=out, quality=quality.value, backbone=backbone, from_scratch=from_scratch,

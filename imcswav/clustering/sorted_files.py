@@ -31,7 +31,7 @@ def sort_files(clustering: Clustering, target: Path, how: How) -> int:
     put = shutil.copy2 if how == "copy" else _link
     places = list(_places(clustering, target))
     if lost := next((source for source, _ in places if not source.exists()), None):
-        raise DataError(f"{lost} is gone; bring it back, or say where the images are now: --root FOLDER.")
+        raise DataError(f"{lost} is gone; bring it back, or say where they all are: imcswav sort RUN --root FOLDER.")
     with stage("Sorting files", total=len(clustering)) as advance:
         for source, place in places:
             try:

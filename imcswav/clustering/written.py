@@ -17,6 +17,8 @@ from imcswav.files import write_atomically
 
 MEMORY = "written.json"
 """Not in ``clustering/``, which may be moved away to be made anew."""
+FORMER = Path("clustering", MEMORY)
+"""Where runs of before have it."""
 
 
 def write_ours(run: Path, name: str, write: Callable[[Path], Any]) -> Path | None:
@@ -43,8 +45,9 @@ def write_ours(run: Path, name: str, write: Callable[[Path], Any]) -> Path | Non
 
 
 def _known(run: Path) -> dict[str, list[str]]:
+    place = run / MEMORY
     try:
-        known = json.loads((run / MEMORY).read_text(encoding="utf-8"))
+        known = json.loads((place if place.exists() else run / FORMER).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # then every file is taken for somebody's, and kept
         return {}
     return known if isinstance(known, dict) else {}

@@ -106,13 +106,18 @@ class ImageFolder(Files, name="image_folder"):
 
 
 def _beside(root: Path, taken: Sequence[Path]) -> list[str]:
-    """What the root holds beside the folders taken, whichever links lead to these."""
-    real = {os.path.realpath(folder) for folder in taken}
+    """What the root holds beside the folders taken; links into these, or to what the root lies in, are nothing new."""
+    real = [Path(os.path.realpath(folder)) for folder in (*taken, root)]
     try:
         names = sorted(os.listdir(root))
     except OSError:  # its folders can be read all the same
         return []
-    return [name for name in names if not name.startswith(".") and os.path.realpath(root / name) not in real]
+    places = {name: Path(os.path.realpath(root / name)) for name in names if not name.startswith(".")}
+    return [
+        name
+        for name, place in places.items()
+        if not any(place.is_relative_to(folder) for folder in real[:-1]) and not real[-1].is_relative_to(place)
+    ]
 
 
 @hookimpl

@@ -70,7 +70,10 @@ def decoded(given: Array | Iterable[Any], *, size: int | None, channels: int | N
     if isinstance(given, np.ndarray):
         if given.ndim == 4 and given.shape[1] == 1 and given.shape[3] == channels == 3:
             shape = given.shape[1:]
-            raise DataError(f"Images of shape {shape} are in colour or grey and 3 px wide; give another image_shape.")
+            raise DataError(
+                f"Images of shape {shape} are in colour and 1 px high, or grey and 3 px wide; give larger ones, or "
+                f"another image_shape."
+            )
         return to_images(given, size=size, channels=channels, resize=resize)
     items = iter(given)
     first = list(itertools.islice(items, 1))

@@ -64,7 +64,8 @@ class Frozen(Learner, name="frozen"):
     def __init__(self, config: Config, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config, facts=facts, clusters=clusters)
         self.backbone: Backbone = config.backbone.build(channels=facts.channels, image_size=facts.size)
-        mean, std = config.backbone.normalization(facts.channels) or (facts.mean, facts.std)
+        known = None if config.mean and config.std else config.backbone.normalization(facts.channels)
+        mean, std = known or (facts.mean, facts.std)
         # buffers: a saved model is loaded without the weights that knew them
         self.register_buffer("mean", torch.tensor(config.mean or mean))
         self.register_buffer("std", torch.tensor(config.std or std))

@@ -25,10 +25,10 @@ def leaders(
     """The row that stands for each row that isn't kept, where rows come in the order of preference.
 
     A row is kept unless it shows the same as one kept before it: the hashes of 64 bits differ in at most ``distance``
-    bits (0 … 7), and the thumbnails (N, X) correlate by at least ``likeness`` (Pearson's r over pixels and colours,
-    which a change of brightness leaves as it is; 0 for one of a single level). So each row given shows the same as its
-    leader, which a chain of likenesses (the pictures of a slow pan) wouldn't grant, and one scene 100,000 times is no
-    5 · 10⁹ pairs. Kept rows of near hashes, as a fixed camera gives, are compared at once, by one product.
+    bits (0 … 7), and the thumbnails uint8 (N, X) correlate by at least ``likeness`` (Pearson's r over pixels and
+    colours, which a change of brightness leaves as it is; 0 for one of a single level). So each row given shows the
+    same as its leader, which a chain of likenesses (the pictures of a slow pan) wouldn't grant, and one scene 100,000
+    times is no 5 · 10⁹ pairs. Kept rows of near hashes, as a fixed camera gives, are compared at once, by one product.
 
     Kept hashes are found by bands of 16 bits: of 7 bits in 4 bands, one band has at most one, so a look at the band
     and its 16 neighbours misses none. Raises ValueError for another ``distance``.
@@ -61,9 +61,9 @@ def _standardized(small_NX: Array) -> Array:
     """Rows of mean 0 and length 1, float32, whose products are Pearson's r; zeros for one of a single level."""
     if not len(small_NX):
         return np.empty((0, 0), np.float32)
-    centred_NX = small_NX - small_NX.mean(1, keepdims=True, dtype=np.float32)
-    length_N1 = np.sqrt(np.square(centred_NX).sum(1, keepdims=True))
-    unit_NX: Array = np.divide(centred_NX, length_N1, out=np.zeros_like(centred_NX), where=length_N1 > 0)
+    unit_NX: Array = small_NX - small_NX.mean(1, keepdims=True, dtype=np.float32)
+    length_N1 = np.sqrt(np.einsum("nx,nx->n", unit_NX, unit_NX))[:, None]
+    unit_NX /= np.where(length_N1 > 0, length_N1, 1)
     return unit_NX
 
 

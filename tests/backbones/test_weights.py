@@ -13,7 +13,7 @@ from imcswav.backbones.timm import Timm
 from imcswav.check import check_recipe
 from imcswav.data import DataFacts
 from imcswav.data.array import ArrayData
-from imcswav.errors import ImcswavError
+from imcswav.errors import ImcswavError, WeightsError
 from imcswav.export import export_run
 from imcswav.learners.frozen import Frozen
 from imcswav.recipe.files import load_recipe
@@ -201,6 +201,17 @@ def test_features_of_a_run_s_frozen_weights_are_the_run_s(run, tmp_path):
         learner = frozen(weights=place)
         assert learner.normalization()[0] != pytest.approx(OTHER.mean)
         torch.testing.assert_close(learner.embed(pixels_NCHW).features, expected)
+
+
+def test_a_run_that_cant_be_restored_needs_mean_and_std_to_be_given(run, tmp_path):
+    whole = run["train"].path / "model"
+    shutil.copy(whole / "weights.safetensors", tmp_path)
+    (tmp_path / "config.json").write_text((whole / "config.json").read_text().replace('"test_vit"', '"no_vit"'))
+    with pytest.raises(WeightsError, match=r"or give learner\.mean and learner\.std"):
+        Timm.Config(**VIT, weights=tmp_path).normalization(1)
+    assert Timm.Config(**VIT, weights=tmp_path / "none").normalization(1) is None
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    assert Timm.Config(**VIT, weights=tmp_path / "torn.safetensors").normalization(1) is None
 
 
 def test_other_weights_bring_no_run_s_normalization(run, tmp_path):

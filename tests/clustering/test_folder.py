@@ -136,6 +136,7 @@ def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
         (("-k", 2, "--from-scratch", "--backbone", "resnet18"), "--from-scratch and --backbone"),
         (("-k", 2, "--out", tmp_path / "a", "--copy-to", tmp_path / "a"), "which has to be empty"),
         (("-k", 2, "--out", tmp_path / "a" / "run", "--link-to", tmp_path / "a"), "lies in --link-to"),
+        (("-k", 2, "--copy-to", "runs"), "The results' runs lies in --copy-to runs"),
     ):
         code, _, err = call(capsys, "cluster", folder, *words)
         assert (code, said in err) == (2, True), err

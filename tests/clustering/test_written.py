@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from imcswav.clustering.written import MEMORY, write_ours
+from imcswav.clustering.written import FORMER, MEMORY, write_ours
 
 
 def write(run, text, name="labels.csv"):
@@ -25,6 +25,15 @@ def test_ours_are_replaced_and_changed_ones_kept(tmp_path):
     assert write(tmp_path, "five") == tmp_path / "labels.yours-2.csv"
     expected = {"labels.csv": "five", "labels.yours-1.csv": "mine", "labels.yours-2.csv": "mine too"}
     assert files(tmp_path) == expected
+
+
+def test_a_run_of_before_has_its_memory_elsewhere(tmp_path):
+    write(tmp_path, "one")
+    (tmp_path / "clustering").mkdir()
+    (tmp_path / MEMORY).rename(tmp_path / FORMER)
+    assert write(tmp_path, "two") is None
+    (tmp_path / "labels.csv").write_text("mine")
+    assert write(tmp_path, "three") == tmp_path / "labels.yours-1.csv"
 
 
 def test_files_are_told_apart(tmp_path):

@@ -110,6 +110,13 @@ def test_images_beside_the_splits_are_told(tmp_path: Path) -> None:
     assert "beside train" not in build(tmp_path, splits="none", labels="none").note
 
 
+def test_links_to_what_is_taken_leave_nothing_out(tmp_path: Path) -> None:
+    fill(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png")
+    (tmp_path / "dev").symlink_to(tmp_path / "train" / "a")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert "left out" not in build(tmp_path, labels="none").note
+
+
 def test_val_beside_test_is_told(tmp_path: Path) -> None:
     fill(tmp_path, "train/1.png", "train/2.png", "val/1.png")
     assert (build(tmp_path).note, warnings(tmp_path)) == ("", [])

@@ -136,7 +136,7 @@ def test_tables_of_images_of_width_3_are_grey():
     found = estimator(image_shape=(8, 3), settings=square).fit(table)
     assert np.array_equal(estimator(settings=square).fit(table.reshape(40, 1, 8, 3)).features_, found.features_)
     assert np.array_equal(found.predict(table[:3]), found.labels_[:3])
-    with pytest.raises(DataError, match=r"shape \(1, 8, 3\) are in colour or grey and 3 px wide"):
+    with pytest.raises(DataError, match=r"shape \(1, 8, 3\) are in colour and 1 px high, or grey and 3 px wide"):
         estimator(image_shape=(8, 3), settings={**square, "data.channels": 3}).fit(table)
 
 
