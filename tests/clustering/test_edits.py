@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -197,35 +196,6 @@ def test_whatever_is_done_all_agrees_and_can_be_taken_back(made, tmp_path_factor
         assert same(Clustering.of(run), load_unedited(run))
 
 
-def test_of_two_edits_at_once_one_is_made(run, monkeypatch):
-    """The second one comes after the first looked, and before it wrote."""
-    write, errors = Kept.write, []
-
-    def slow(kept, folder):
-        def second():
-            with pytest.raises(RunError, match="in use by process") as refused:
-                edit(run, Rename(cluster=1, name="frog"))
-            errors.append(refused.value)
-
-        monkeypatch.setattr(Kept, "write", write)
-        other = threading.Thread(target=second)
-        other.start()
-        other.join()
-        write(kept, folder)
-
-    monkeypatch.setattr(Kept, "write", slow)
-    edit(run, Rename(cluster=0, name="deer"))
-    assert len(errors) == 1
-    assert [one.name for one in history(run)] == ["deer"]
-    assert edit(run, Rename(cluster=1, name="frog")).edits
-
-
-def test_edits_that_are_no_text_are_told(run):
-    (run / "model" / "edits.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(RunError, match="move it away to go on without edits"):
-        history(run)
-
-
 def test_all_or_nothing(run):
     edit(run, Rename(cluster=0, name="deer"))
     before = files(run)
@@ -319,38 +289,6 @@ def test_an_edit_that_is_recorded_holds_though_the_tables_were_not_written(run, 
     assert len(rows(run / "clusters.csv")) == 3
     edit(run, Rename(cluster=0, name="deer"))
     agree(run)
-
-
-def test_an_edit_that_can_not_be_recorded_changes_nothing(run, monkeypatch):
-    before = files(run)
-
-    def fail(*given):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("imcswav.clustering.edits.kept.write_atomically", fail)
-    with pytest.raises(RunError, match=r"edits\.json can't be written: No space left on device; nothing changed"):
-        edit(run, Merge(clusters=(0, 1)))
-    assert files(run) == before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda table: table | {"format": 2}, "of format 2, this imcswav reads 1"),
-        (lambda table: table | {"ids": [0, 1]}, "edits of another clustering|edits of 2 clusters"),
-        (lambda table: table | {"edits": [{"op": "melt"}]}, "can't be read"),
-        (lambda table: {"format": 1}, "can't be read"),
-        (lambda table: [], "can't be read"),
-    ],
-)
-def test_edits_that_can_not_be_read_are_one_sentence(run, change, message):
-    edit(run, Merge(clusters=(0, 1)))
-    path = run / "model" / "edits.json"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    for use in (history, Clustering.of, lambda run: Model.load(run, "cpu").predict(images())):
-        with pytest.raises(RunError, match=message) as caught:
-            use(run)
-        assert "\n" not in str(caught.value)
 
 
 def test_a_run_without_clustering_is_one_sentence(run, capsys):
