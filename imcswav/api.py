@@ -140,7 +140,7 @@ def _scored_by(run: str | Path, overrides: Overrides) -> Recipe:
             raise ImcswavError(
                 f"{path} can't be changed for a run that is finished; settings of data and evaluation can."
             )
-    return load_recipe(RunFolder.open(run).path / "recipe.toml", overrides)
+    return RunFolder.open(run).recipe(overrides)
 
 
 def _fitting(source: Data, model: Model) -> Data:

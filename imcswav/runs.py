@@ -18,6 +18,7 @@ from imcswav.files import write_atomically, write_csv
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
 from imcswav.recipe.flat import flat
+from imcswav.recipe.merge import Overrides
 
 PLACE = (
     "data.placement",
@@ -136,9 +137,9 @@ class RunFolder:
         if not (self.path / "recipe.toml").is_file():
             raise RunError(f"The run folder {self.path} was deleted or moved under the run; start a new one.")
 
-    def recipe(self) -> Recipe:
-        """The resolved recipe of the run."""
-        return load_recipe(self.path / "recipe.toml")
+    def recipe(self, overrides: Overrides = ()) -> Recipe:
+        """The resolved recipe of the run, with settings that the caller changes."""
+        return load_recipe(self.path / "recipe.toml", overrides)
 
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds; raises RunError for an unfinished run."""

@@ -28,8 +28,7 @@ UsageMistake: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    context_settings=HELP,
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=HELP,
 )  # fmt: skip
 
 

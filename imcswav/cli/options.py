@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,22 @@ NOT_REPRODUCED = 3
 FAILED = 2
 """Exit code of `imcswav ladder` when a rung failed, as of the `imcswav run` that fails."""
 
-RecipeArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe such as digits.")]
+
+
+def recipes(incomplete: str) -> list[str]:
+    """What a shell may complete the name of a recipe to: shipped ones, TOML files, folders on the way to them."""
+    from imcswav.recipe.sources import recipe_names
+
+    shipped = [name for name in recipe_names() if name.startswith(incomplete)]
+    near = sorted(Path(os.path.dirname(incomplete)).glob("*"))
+    words = [os.path.join(os.path.dirname(incomplete), path.name) + "/" * path.is_dir() for path in near]
+    return shipped + [word for word in words if word.startswith(incomplete) and word.endswith((".toml", "/"))]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(help="A TOML file, or the name of a shipped recipe such as digits.", autocompletion=recipes),
+]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. trainer.epochs=5.")
 ]

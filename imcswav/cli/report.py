@@ -17,6 +17,9 @@ def report(
     budget: Annotated[
         float, typer.Option(min=6, help="Megabytes that the file may have; pictures give way to it.")
     ] = 25.0,
+    root: Annotated[
+        Path | None, typer.Option(help="The folder of the images, where it was moved; of a run without clustering/.")
+    ] = None,
 ) -> None:
     """Write report.html: clusters to look at and to correct in any browser, one file that needs no network.
 
@@ -26,18 +29,23 @@ def report(
     from imcswav.clustering import Clustering
     from imcswav.clustering.collect import collect
     from imcswav.clustering.store import FOLDER
-    from imcswav.errors import RunError
+    from imcswav.errors import DataError, RunError
     from imcswav.files import refuse_existing
     from imcswav.progress import shown
     from imcswav.report import NAME, write_report
     from imcswav.results import tables
 
     refuse_existing(out)
-    path = out or run / NAME
+    path, made = out or run / NAME, (run / FOLDER).is_dir()
+    if made and root is not None:
+        raise RunError(f"{run} keeps the pictures of its clustering, and no folder is read for it; leave out --root.")
     aside: list[Path | None] = []
-    if not (run / FOLDER).is_dir():
-        with shown():
-            aside += collect(run, device or "auto")
+    if not made:
+        try:
+            with shown():
+                aside += collect(run, device or "auto", root)
+        except DataError as error:
+            raise DataError(f"{error} Here that is --root, where the images were moved.") from error
     try:
         aside.append(write_report(Clustering.of(run), run, out, budget=budget))
     except OSError as error:

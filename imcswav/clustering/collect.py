@@ -36,10 +36,13 @@ def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[st
     return [path for path in aside if path is not None]
 
 
-def collect(run: Path, device: str = "auto") -> list[Path]:
-    """The same for a finished run that has none yet: its model assigns the images of its recipe once more."""
+def collect(run: Path, device: str = "auto", root: Path | None = None) -> list[Path]:
+    """The same for a finished run that has none yet: its model assigns the images of its recipe once more.
+
+    ``root``: where their folder is now, if it was moved.
+    """
     folder = RunFolder.open(run)
-    recipe = folder.recipe()
+    recipe = folder.recipe() if root is None else folder.recipe({"data.root": str(root)})
     model = Model.load(run, device)
     data = training_data(recipe)
     return record(folder.path, data, assess(model, data, recipe, fit_clusterer=False))

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 from clustering.made import clustering
@@ -77,7 +78,16 @@ def test_a_run_is_sorted_as_it_was_corrected(tiny, tmp_path, capsys, monkeypatch
     tiny |= {"data": {"name": "image_folder", "root": "photos", "size": 12}, "clusters": 3}
     tiny["trainer"] |= {"epochs": 1, "batch_size": 8}
     run = imcswav.run(tiny, out="run").path
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert cli._run(["report", str(run)], debug=False) == 2
+    assert "photos' does not exist" in (said := capsys.readouterr().err)
+    assert said.endswith("Here that is --root, where the images were moved.\n")
+    assert cli._run(["report", str(run), "--root", "moved"], debug=False) == 0
+    (tmp_path / "moved").rename(tmp_path / "photos")
+    shutil.rmtree(run / "clustering")
     assert cli._run(["report", str(run)], debug=False) == 0
+    assert cli._run(["report", str(run), "--root", "photos"], debug=False) == 2
+    assert "leave out --root" in capsys.readouterr().err
     names = Clustering.of(run).names
     edit(run, Merge(clusters=(0, 2)), Rename(cluster=0, name="both"), Assign(images=(names[3],), cluster=-1))
     assert cli._run(["sort", str(run), "--link-to", "sorted"], debug=False) == 0
