@@ -68,7 +68,7 @@ def finished(result: RunResult, before: bool = False) -> None:
         "seed",
         "bn_statistics",
     )
-    out.print("  ".join(f"{name} {summary[name]}" for name in facts))
+    out.print("  ".join(f"{name} {summary[name]}" for name in facts if summary[name] is not None))
     if summary.get("time_to_acc") is not None:
         seconds = summary["seconds_to_acc"]
         when = "in no evaluation" if seconds is None else f"after {seconds:.1f} seconds of training"

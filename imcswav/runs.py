@@ -67,7 +67,7 @@ class RunFolder:
                 run.write_environment(recipe, origin)
         except OSError as error:
             raise RunError(
-                f"The run folder {path} can't be written: {error.strerror or error}; give another --out."
+                f"The run folder {path} can't be written: {error.strerror or error}; name another folder."
             ) from error
         return run
 
@@ -184,7 +184,7 @@ class RunFolder:
         self.write_text(name, json.dumps(value, indent=2) + "\n")
 
 
-def refuse_filled(path: Path, option: str = "--out") -> None:
+def refuse_filled(path: Path, option: str = "folder") -> None:
     """Raise RunError when something stands where a new folder is to be, but for an empty one; ``option`` named it.
 
     What a run that was killed while it made the folder left there doesn't count.

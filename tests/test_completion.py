@@ -24,13 +24,23 @@ def completed(words, folder):
         ("imcswav run digits --see", ["--seed", "--seeds"]),
         ("imcswav run imc_swav_cifar10_v", ["imc_swav_cifar10_vit"]),
         ("imcswav check plus/digits/a", ["plus/digits/a_baseline"]),
-        ("imcswav run my", ["my.toml", "mylar/"]),
-        ("imcswav run mylar/", ["mylar/deep.toml"]),
-        ("imcswav run nothing_like_it", []),
+        ("imcswav ladder plus/d", ["plus/digits"]),
+        ("imcswav show so", ["solver"]),
+        ("imcswav list lo", ["loss"]),
+        ("imcswav new cal", ["callback"]),
+        ("imcswav run my", []),  # then the shell looks for files, and knows about blanks and "~"
     ],
 )
 def test_words_are_completed(tmp_path, words, expected):
-    (tmp_path / "mylar").mkdir()
-    for name in ("my.toml", "my.png", "mylar/deep.toml"):
-        (tmp_path / name).touch()
+    (tmp_path / "my.toml").touch()
     assert completed(words, tmp_path) == expected
+
+
+def test_completion_is_for_imcswav_however_it_is_called():
+    """By `python -m imcswav` it would otherwise be installed for the program python."""
+    command = [sys.executable, "-m", "imcswav", "--show-completion"]
+    shown = subprocess.run(command, env=os.environ | {"SHELL": "/bin/bash"}, capture_output=True, text=True).stdout
+    if not shown:  # asks which program runs this one, and that may be no shell
+        pytest.skip("no shell here")
+    assert "_IMCSWAV_COMPLETE" in shown
+    assert "PYTHON" not in shown

@@ -120,7 +120,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         check_command(arguments)
         # without standalone mode typer returns the code of what it took for an exit, Ctrl-C among them
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="imcswav", standalone_mode=False)  # by `python -m` too: what completes is named
     except UsageMistake as error:
         error.show()
         return MISTAKE

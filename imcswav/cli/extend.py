@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from imcswav.cli.options import kinds
+
 
 def new(
-    kind: Annotated[str, typer.Argument(help="What to write: a kind, e.g. loss, solver, head, data.")],
+    kind: Annotated[
+        str, typer.Argument(help="What to write: a kind, e.g. loss, solver, head, data.", autocompletion=kinds)
+    ],
     name: Annotated[str, typer.Argument(help="Its name in recipes, e.g. my_loss.")],
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty (default imcswav-NAME).")] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imcswav.cli.options import DeviceOption, RecipeArgument, SetOption
+from imcswav.cli.options import DeviceOption, RecipeArgument, SetOption, kinds
 from imcswav.errors import RecipeError
 
 
@@ -41,7 +41,7 @@ def check(
 
 
 def list_components(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. loss.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. loss.", autocompletion=kinds)] = None,
     pattern: Annotated[
         str | None, typer.Option("--filter", help="Only names like this, timm's models among them, e.g. 'vit*'.")
     ] = None,
@@ -56,7 +56,8 @@ def show(
     kind: Annotated[
         str,
         typer.Argument(
-            help="A kind, e.g. loss, or a component's name; or recipe, trainer, predict, evaluation, init, expected."
+            help="A kind, e.g. loss, or a component's name; or recipe, trainer, predict, evaluation, init, expected.",
+            autocompletion=kinds,
         ),
     ],
     name: Annotated[str | None, typer.Argument(help="The component's name; left out: all of the kind.")] = None,

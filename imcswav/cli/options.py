@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,25 @@ FAILED = 2
 """Exit code of `imcswav ladder` when a rung failed, as of the `imcswav run` that fails."""
 
 
-
 def recipes(incomplete: str) -> list[str]:
-    """What a shell may complete the name of a recipe to: shipped ones, TOML files, folders on the way to them."""
+    """Shipped recipes for a shell to complete; where there is none like it, shells look for files."""
     from imcswav.recipe.sources import recipe_names
 
-    shipped = [name for name in recipe_names() if name.startswith(incomplete)]
-    near = sorted(Path(os.path.dirname(incomplete)).glob("*"))
-    words = [os.path.join(os.path.dirname(incomplete), path.name) + "/" * path.is_dir() for path in near]
-    return shipped + [word for word in words if word.startswith(incomplete) and word.endswith((".toml", "/"))]
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def ladders(incomplete: str) -> list[str]:
+    """Shipped ladders."""
+    from imcswav.recipe.ladders import ladder_names
+
+    return [name for name in ladder_names() if name.startswith(incomplete)]
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Kinds of parts."""
+    from imcswav.component import KINDS
+
+    return [name for name in KINDS if name.startswith(incomplete)]
 
 
 RecipeArgument = Annotated[

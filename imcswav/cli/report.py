@@ -29,7 +29,7 @@ def report(
     from imcswav.clustering import Clustering
     from imcswav.clustering.collect import collect
     from imcswav.clustering.store import FOLDER
-    from imcswav.errors import DataError, RunError
+    from imcswav.errors import RunError
     from imcswav.files import refuse_existing
     from imcswav.progress import shown
     from imcswav.report import NAME, write_report
@@ -38,14 +38,14 @@ def report(
     refuse_existing(out)
     path, made = out or run / NAME, (run / FOLDER).is_dir()
     if made and root is not None:
-        raise RunError(f"{run} keeps the pictures of its clustering, and no folder is read for it; leave out --root.")
+        raise RunError(
+            f"{run} keeps the pictures of its clustering, and no folder is read for it; leave out --root, or move "
+            f"{run / FOLDER} away to make it anew."
+        )
     aside: list[Path | None] = []
     if not made:
-        try:
-            with shown():
-                aside += collect(run, device or "auto", root)
-        except DataError as error:
-            raise DataError(f"{error} Here that is --root, where the images were moved.") from error
+        with shown():
+            aside += collect(run, device or "auto", root)
     try:
         aside.append(write_report(Clustering.of(run), run, out, budget=budget))
     except OSError as error:

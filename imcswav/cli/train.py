@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imcswav.cli.options import FAILED, NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption
+from imcswav.cli.options import FAILED, NOT_REPRODUCED, DeviceOption, RecipeArgument, RunArgument, SetOption, ladders
 from imcswav.errors import ImcswavError
 
 if TYPE_CHECKING:
@@ -120,7 +120,10 @@ def reproduce(
 
 
 def ladder(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of recipes, or a shipped ladder's name.")],
+    folder: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="A folder of recipes, or a shipped ladder's name.", autocompletion=ladders),
+    ],
     seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds of every rung: 0-4, 0,3,7 or 0-2,5.")],
     changes: SetOption = [],  # noqa: B006
     resume: Annotated[

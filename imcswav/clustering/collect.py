@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,12 +15,15 @@ from imcswav.clustering.store import load, save
 from imcswav.clustering.tables import write_tables
 from imcswav.clustering.thumbnails import make_thumbnails
 from imcswav.data import Data
-from imcswav.errors import RunError
+from imcswav.errors import DataError, RunError
 from imcswav.evaluate import Assessment, Assigned, assess
 from imcswav.model import Model
 from imcswav.protocol import origins, training_data
+from imcswav.quality.report import read_duplicates
+from imcswav.recipe import Recipe
 from imcswav.report import write_report
 from imcswav.results.artefacts import label_name
+from imcswav.results.assignments import read_clusters
 from imcswav.runs import RunFolder
 
 
@@ -39,13 +44,42 @@ def record(run: Path, data: Data, assessment: Assessment, duplicates: Mapping[st
 def collect(run: Path, device: str = "auto", root: Path | None = None) -> list[Path]:
     """The same for a finished run that has none yet: its model assigns the images of its recipe once more.
 
-    ``root``: where their folder is now, if it was moved.
+    ``root``: where their folder is now, if it was moved. Raises RunError where they are in no folder, DataError where
+    there is no such folder or images of the run aren't in it.
     """
     folder = RunFolder.open(run)
-    recipe = folder.recipe() if root is None else folder.recipe({"data.root": str(root)})
+    recipe = _with_root(folder, root)
     model = Model.load(run, device)
     data = training_data(recipe)
-    return record(folder.path, data, assess(model, data, recipe, fit_clusterer=False))
+    if root is not None:
+        _refuse_other_images(data, run, root)
+    return record(folder.path, data, assess(model, data, recipe, fit_clusterer=False), read_duplicates(run))
+
+
+def _with_root(folder: RunFolder, root: Path | None) -> Recipe:
+    """The run's recipe, its images where they are now."""
+    data: Any = folder.recipe().data
+    if root is not None and not hasattr(data, "root"):
+        name = data.owner.name
+        raise RunError(f"The images of {folder.path} are of the data '{name}' and in no folder; leave out --root.")
+    place = root or (data.folder() if hasattr(data, "existing_folder") else None)  # what is no archive to unpack
+    if place is not None and not os.path.isdir(place):
+        raise DataError(
+            f"The images of {folder.path} are to be in '{place}', and there is no such folder; name the one that they "
+            f"were moved to by --root."
+        )
+    return folder.recipe() if root is None else folder.recipe({"data.root": str(root)})
+
+
+def _refuse_other_images(data: Data, run: Path, root: Path) -> None:
+    """What a run says of its images, edits too, must not be overwritten by what others give."""
+    there = {name for split in (data.train, data.test) if split is not None for name in split.names}
+    assigned = [name for _, name in read_clusters(run)]
+    if missing := [name for name in assigned if name not in there]:
+        raise DataError(
+            f"{len(missing)} of the run's {len(assigned)} images aren't in '{root}' ({missing[0]} …); give the folder "
+            f"that was moved, with all of them."
+        )
 
 
 def gather(data: Data, assessment: Assessment, duplicates: Mapping[str, str]) -> Clustering:

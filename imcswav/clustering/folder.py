@@ -28,6 +28,10 @@ Tell = Callable[[str], object]
 SET_WEIGHTS = (
     " and add --set backbone.pretrained=false --set backbone.weights=FILE, or train without weights: --from-scratch"
 )
+NEEDS_CLUSTERS = (
+    "How many clusters there are can only be chosen on a network that is there already; give -k, or choose "
+    "afterwards with: imcswav choose-k RUN"
+)
 OTHER_BACKBONE = ", or take the network of a finished run: --backbone RUN"
 
 
@@ -57,6 +61,8 @@ def cluster(
 
     Raises DataError, RecipeError, RunError and ImcswavError as ``imcswav.run`` does.
     """
+    if clusters is None and (from_scratch or quality == "best"):
+        raise ImcswavError(NEEDS_CLUSTERS)  # before all files are read
     refuse_inside(Path(folder), Path("runs") if out is None else Path(out))
     target = pick_device(device)
     chosen = plan(
@@ -111,10 +117,7 @@ def _without_weights(chosen: Plan, source: str, remedy: str) -> str:
 def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Overrides, tell: Tell) -> tuple[int, Data]:
     recipe = load_recipe(chosen.recipe, _combined({**changes, "clusters": 2}, settings))
     if recipe.trainer.epochs:
-        raise ImcswavError(
-            "How many clusters there are can only be chosen on a network that is there already; give -k, or choose "
-            "afterwards with: imcswav choose-k RUN"
-        )
+        raise ImcswavError(NEEDS_CLUSTERS)
     from imcswav.k_choice import choose_k
 
     features_NF, data = frozen_features(recipe)

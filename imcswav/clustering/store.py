@@ -15,7 +15,7 @@ import numpy as np
 from imcswav.clustering import Clustering
 from imcswav.errors import RunError
 from imcswav.files import write_atomically
-from imcswav.runs import refuse_many
+from imcswav.runs import RunFolder
 
 FOLDER = "clustering"
 FORMAT = 1
@@ -44,7 +44,7 @@ def load_unedited(run: Path) -> Clustering:
     if not run.is_dir():
         raise RunError(f"There is no folder {run}; name a run's.")
     if not folder.exists():
-        refuse_many(run)
+        RunFolder.open(run)
         raise RunError(f"{run} holds no clustering yet; make it with: imcswav report {run}")
     try:
         table: dict[str, Any] = json.loads((folder / "images.json").read_text(encoding="ascii"))

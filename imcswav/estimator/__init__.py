@@ -175,6 +175,8 @@ class ImageClustering(_Base):
             raise ValueError(
                 f"X is the path '{X}'; give a list of image files, such as [str(p) for p in folder.glob(…)]."
             )
+        if items is None and isinstance(X, Iterator):
+            raise ValueError(f"X is a {type(X).__name__}, which can be read only once; give a list: list(…).")
         together = X if items is None else stacked(items)
         if together is not None:
             array = self._array(together, reset)

@@ -29,9 +29,10 @@ def one_by_one(X: Any) -> list[Any] | Iterator[Any] | None:
 
     Raises DataError for items that are neither images nor pairs (image, label).
     """
-    column = getattr(X, "ndim", 0) == 1 and len(X) and all_paths([np.asarray(X)[0]])  # of numpy or pandas
-    if column:
-        X = list(X)
+    if getattr(X, "ndim", 0) in (1, 2) and not isinstance(X, Tensor):  # a column of paths, of numpy or pandas
+        column = np.asarray(X)
+        if column.size == len(column) > 0 and all_paths([column.flat[0]]):
+            X = column.ravel().tolist()
     if isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
         return list(each_image(X, []))
     return each_image(X, []) if isinstance(X, Dataset) else None

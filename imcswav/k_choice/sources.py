@@ -11,11 +11,11 @@ import torch
 from imcswav.clusterers import Array
 from imcswav.clustering import Clustering
 from imcswav.clustering.store import FOLDER
-from imcswav.errors import DataError
+from imcswav.errors import DataError, ImcswavError
 from imcswav.k_choice import SAMPLE
 from imcswav.model import Model
 from imcswav.protocol import training_data
-from imcswav.runs import RunFolder
+from imcswav.runs import RunFolder, refuse_many
 
 
 def features_of(source: Path, device: str = "auto", backbone: str | None = None) -> Array:
@@ -25,6 +25,9 @@ def features_of(source: Path, device: str = "auto", backbone: str | None = None)
     of images those of ``backbone``, as `imcswav cluster`. Raises DataError for what is none of these or can't be read,
     RunError for a run without model, WeightsError where a backbone's weights can't be had.
     """
+    refuse_many(source)
+    if backbone is not None and (source.is_file() or (source / "recipe.toml").is_file()):
+        raise ImcswavError(f"{source} has features of its own; leave out --backbone, which is for a folder of images.")
     if source.is_file():
         return _of_archive(source)
     if (source / FOLDER).is_dir():

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from imcswav.errors import DataError
-from imcswav.files import write_csv
+from imcswav.files import read_csv, write_csv
 from imcswav.imaging.find import find_images
 from imcswav.quality.inspection import Inspection, inspect_files
 
@@ -68,6 +68,15 @@ def write_findings(path: Path, found: Inspection) -> None:
         write_csv(path, HEADER, findings(found))
     except OSError as error:
         raise DataError(f"{path} can't be written: {error.strerror or error}; give another name.") from error
+
+
+def read_duplicates(run: Path) -> dict[str, str]:
+    """Name of an image → name of the one that it nearly equals, of a run's ``quality.csv``; empty where it has none."""
+    try:
+        rows = read_csv(run / "quality.csv")
+        return {row["image"]: row["near_duplicate_of"] for row in rows if row["near_duplicate_of"]}
+    except (OSError, ValueError, KeyError):  # a table for people, who may have changed it
+        return {}
 
 
 def shown(found: Inspection) -> list[Table | str]:

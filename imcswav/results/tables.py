@@ -46,7 +46,8 @@ def seeds(result: SeedsResult) -> None:
     if any(result.signals.values()):
         signals(result)
     protocols = {run.summary["protocol"] for run in result.runs.values() if "protocol" in run.summary}
-    out.print(f"mean ± {DEVIATION}; protocol: {', '.join(sorted(protocols)) or 'unknown'}")
+    rule = f"mean ± {DEVIATION}; " if spreads else ""
+    out.print(f"{rule}protocol: {', '.join(sorted(protocols)) or 'unknown'}")
     out.print(f"Folder: {result.path} ({FILE})", soft_wrap=True)
     if result.kept is not None:
         out.print(str(result.kept), soft_wrap=True)
@@ -58,7 +59,9 @@ def signals(result: SeedsResult) -> None:
     found, runs = result.signals, result.runs.values()
     names = dict.fromkeys(name for one in found.values() for name in one)
     rows = {name: [one.get(name) for one in found.values()] for name in names}
-    rows["(ACC, chooses nothing)"] = [run.summary.get("acc") for run in runs]
+    accuracies = [run.summary.get("acc") for run in runs]
+    if any(acc is not None for acc in accuracies):
+        rows["(ACC, chooses nothing)"] = accuracies
     _side_by_side("without labels", [f"seed {seed}" for seed in found], rows)
 
 
@@ -114,7 +117,8 @@ def comparison(found: Comparison) -> None:
     for number, run in zip(numbers, found.runs, strict=True):
         out.print(f"{number}: {run}", soft_wrap=True)
     _columns("Settings that differ", "setting", numbers, found.settings)
-    scores = {_label(name): [_percent(value) for value in row] for name, row in found.scores.items()}
+    known = {name: row for name, row in found.scores.items() if any(value is not None for value in row)}
+    scores = {_label(name): [_percent(value) for value in row] for name, row in known.items()}
     _columns("Figures in %", "figure", numbers, {"protocol": found.protocols, **scores})
     table = Table("runs", "images of both", "ARI", title="Agreement of the clusters (adjusted Rand index)")
     for one in found.agreements:
@@ -132,10 +136,13 @@ def gathered(found: Gathered) -> None:
         out.print(f"{number}: {row.path} ({row.recipe}, seed {row.seed})", soft_wrap=True)
     rows = {name: [row.signals.get(name) for row in found.rows] for name in found.names}
     numbers = [str(number) for number in range(1, len(found.rows) + 1)]
-    _side_by_side("run", numbers, {"ACC": [row.acc for row in found.rows], **rows})
-    for data in dict.fromkeys(one.data for one in found.correlations):
-        _correlations([one for one in found.correlations if one.data == data], data)
-    out.print(NOTE)
+    accuracies = [row.acc for row in found.rows]
+    scored = any(acc is not None for acc in accuracies)
+    _side_by_side("run", numbers, {"ACC": accuracies, **rows} if scored else rows)
+    correlations = [one for one in found.correlations if one.n]
+    for data in dict.fromkeys(one.data for one in correlations):
+        _correlations([one for one in correlations if one.data == data], data)
+    out.print(NOTE if correlations else "No run has labels, so nothing tells what the signals are worth.")
     if found.without:
         tell(f"Warning: runs without signals are left out: {', '.join(map(str, found.without))}")
 

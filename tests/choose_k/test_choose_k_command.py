@@ -56,6 +56,21 @@ def test_what_is_no_range(archive, capsys, wanted):
     assert "two numbers such as 2-50" in said
 
 
+def test_what_has_features_needs_no_backbone(archive, tmp_path, capsys):
+    (tmp_path / "recipe.toml").touch()
+    for source in (archive, tmp_path):
+        code, _, said = call(capsys, "choose-k", source, "--backbone", "resnet18")
+        assert code == 2
+        assert said == f"{source} has features of its own; leave out --backbone, which is for a folder of images.\n"
+
+
+def test_plots_of_several_seeds_are_no_images(tmp_path, capsys):
+    (tmp_path / "seeds.json").touch()
+    code, _, said = call(capsys, "choose-k", tmp_path)
+    assert code == 2
+    assert "holds runs of several seeds; give one of them" in said
+
+
 def test_a_run_gives_its_clustering_s_features(tmp_path):
     features = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     save(Clustering([str(i) for i in range(6)], features, np.full((6, 2), 0.5, np.float32), (0, 1)), tmp_path)

@@ -9,6 +9,7 @@ from clustering.made import photographs
 
 import imcswav
 from imcswav.clustering import Clustering
+from imcswav.clustering.collect import collect
 from imcswav.clustering.edits import Merge, edit
 from imcswav.clustering.folder import folder_features
 from imcswav.errors import ImcswavError, RunError, WeightsError
@@ -83,6 +84,9 @@ def test_duplicates_are_listed_and_left_out_if_so_wanted(photos, trained, tmp_pa
     (double,) = [row for row in rows(kept / "labels.csv") if row["near_duplicate_of"]]
     assert {double["image"], double["near_duplicate_of"]} == {first, "copy of it.png"}
     assert "exact_duplicate" in {row["finding"] for row in rows(kept / "quality.csv")}
+    shutil.rmtree(kept / "clustering")
+    collect(kept, "cpu")
+    assert [row for row in rows(kept / "labels.csv") if row["near_duplicate_of"]] == [double]
     dropped = imcswav.cluster(copied, 2, backbone=trained, device="cpu", out=tmp_path / "dropped", drop_duplicates=True)
     assert double["image"] not in {row["image"] for row in rows(dropped.path / "labels.csv")}
     assert len(rows(dropped.path / "labels.csv")) == len(kinds)
@@ -128,7 +132,7 @@ def test_without_network_and_weights_it_says_what_to_do(photos, tmp_path, monkey
         folder_features(photos[0], "test_vit.r160_in1k", "cpu")
 
 
-def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
+def test_what_cant_go_together_is_refused(photos, tmp_path, capsys, monkeypatch):
     folder = photos[0]
     for words, said in (
         (("-k", 2, "--choose-k"), "--choose-k and -k"),
@@ -140,8 +144,10 @@ def test_what_cant_go_together_is_refused(photos, tmp_path, capsys):
     ):
         code, _, err = call(capsys, "cluster", folder, *words)
         assert (code, said in err) == (2, True), err
+    monkeypatch.setattr("imcswav.clustering.folder.plan", None)  # before any file is read
     with pytest.raises(ImcswavError, match="give -k"):
         imcswav.cluster(folder, from_scratch=True, device="cpu", out=tmp_path / "run")
+    monkeypatch.undo()
     with pytest.raises(RunError, match="no run folder"):
         imcswav.cluster(folder, 2, backbone=folder, device="cpu", out=tmp_path / "run")
 

@@ -78,10 +78,15 @@ def test_a_run_is_sorted_as_it_was_corrected(tiny, tmp_path, capsys, monkeypatch
     tiny |= {"data": {"name": "image_folder", "root": "photos", "size": 12}, "clusters": 3}
     tiny["trainer"] |= {"epochs": 1, "batch_size": 8}
     run = imcswav.run(tiny, out="run").path
+    names = sorted(path.name for path in (tmp_path / "photos").iterdir())
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert cli._run(["report", str(run)], debug=False) == 2
-    assert "photos' does not exist" in (said := capsys.readouterr().err)
-    assert said.endswith("Here that is --root, where the images were moved.\n")
+    assert "there is no such folder; name the one that they were moved to by --root." in capsys.readouterr().err
+    shutil.copytree(tmp_path / "moved", tmp_path / "fewer")
+    (tmp_path / "fewer" / names[3]).unlink()
+    assert cli._run(["report", str(run), "--root", "fewer"], debug=False) == 2
+    assert f"1 of the run's {len(names)} images aren't in 'fewer' ({names[3]} …)" in capsys.readouterr().err
+    assert not (run / "clustering").exists()
     assert cli._run(["report", str(run), "--root", "moved"], debug=False) == 0
     (tmp_path / "moved").rename(tmp_path / "photos")
     shutil.rmtree(run / "clustering")

@@ -82,6 +82,7 @@ def test_every_form_of_grey_images(fitted, tmp_path):
     forms = [
         PIXELS[:, None], PIXELS[..., None], PIXELS.reshape(-1, 64),
         torch.from_numpy(PIXELS), list(PIXELS), pictures, paths, list(map(str, paths)), np.array(list(map(str, paths))),
+        np.array(list(map(str, paths)))[:, None],
         Pairs(pictures, labels), list(zip(pictures, labels, strict=True)), Pairs(PIXELS, labels),
     ]  # fmt: skip
     for form in forms:

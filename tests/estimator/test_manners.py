@@ -174,3 +174,5 @@ def test_what_is_no_table_of_images_is_told():
         estimator(image_shape=8).fit(PIXELS.reshape(len(PIXELS), -1))
     with pytest.raises(ValueError, match="X is the path 'photos'; give a list of image files"):
         estimator().fit("photos")
+    with pytest.raises(ValueError, match=r"X is a generator, which can be read only once; give a list: list\(…\)\."):
+        estimator().fit(image for image in PIXELS)

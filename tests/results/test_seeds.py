@@ -150,11 +150,19 @@ def test_a_warning_is_told_once(recipe, tmp_path):
 
 def test_without_labels_there_are_no_scores(recipe, tmp_path, capsys):
     from imcswav.results import tables
+    from imcswav.results.comparison import compare_runs
+    from imcswav.results.gathered import gather
 
     result = run_seeds(recipe, "0-1", out=tmp_path / "seeds", data=ArrayData.of(blobs()[0]))
     assert result.scores == {}
     tables.seeds(result)
-    assert "no labels, so no scores" in capsys.readouterr().out
+    tables.comparison(compare_runs([tmp_path / "seeds"]))
+    tables.gathered(gather([tmp_path / "seeds"]))
+    said = capsys.readouterr().out
+    assert "no labels, so no scores" in said
+    assert "Figures in %" in said  # the protocols
+    for left_out in ("ACC", "mean ±", "ρ"):
+        assert left_out not in said
 
 
 def test_seeds_added_under_another_version_are_said(recipe, tmp_path, monkeypatch):
