@@ -3,7 +3,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from imcswav.backbones.small_resnet import SmallResNet
+from imcswav.backbones.small_resnet import SmallResNet, conv1x1
 
 
 @pytest.mark.parametrize("size", [1, 7, 12, 33])
@@ -59,3 +59,26 @@ def test_depths_count_the_blocks():
     assert {name.split(".")[1]: depth for name, depth in depths.items()} == {
         "0": 0, "1": 0, "3": 1, "4": 2, "5": 3, "6": 4,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "step", "side"), [(6, 2, 8), (3, 2, 7), (4, 3, 10)])
+def test_few_channels_are_subsampled_as_by_a_stride(width, step, side):
+    own = conv1x1(width, 5, step).double()
+    torchs = nn.Conv2d(width, 5, 1, step, bias=False).double()
+    torchs.load_state_dict(own.state_dict())
+    found, expected = (torch.randn(3, width, side, side, dtype=torch.float64) for _ in range(2))
+    expected.copy_(found)
+    for x, convolution in ((found, own), (expected, torchs)):
+        convolution(x.requires_grad_()).square().sum().backward()
+    torch.testing.assert_close(own(found), torchs(expected))
+    torch.testing.assert_close(found.grad, expected.grad)
+    torch.testing.assert_close(own.weight.grad, torchs.weight.grad)
+
+
+def test_a_small_network_with_a_stride_trains_channels_last():
+    """On some CPUs torch's own convolution ends the process here."""
+    network = SmallResNet(SmallResNet.Config(widths=[6, 8], strides=[1, 2]), channels=3, image_size=28)
+    network.to(memory_format=torch.channels_last)
+    for _ in range(5):
+        network(torch.randn(16, 3, 28, 28).contiguous(memory_format=torch.channels_last)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())

@@ -331,5 +331,8 @@ def test_a_page_stays_within_its_budget(tmp_path):
 
 
 def test_a_folder_without_clustering_is_told(tmp_path):
-    with pytest.raises(RunError, match="clustering"):
+    with pytest.raises(RunError, match="is no run folder"):
+        Clustering.of(tmp_path)
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(RunError, match="holds no clustering yet; make it with: imcswav report"):
         Clustering.of(tmp_path)
