@@ -67,8 +67,8 @@ def check_command(words, world, complete):
 def parsed(words, complete):
     """Name and settings of a command line, by typer; raises its error for a mistake."""
     group = typer.main.get_command(cli.app)
-    if words and words[0] == "--version":
-        return "--version", {}
+    if list(words) in (["--version"], ["--install-completion"]):
+        return words[0], {}
     if not words or words[0] not in group.commands:
         raise ValueError(f"there is no command imcswav {' '.join(words[:1])}")
     try:
