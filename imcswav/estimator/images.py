@@ -29,10 +29,11 @@ def one_by_one(X: Any) -> list[Any] | Iterator[Any] | None:
 
     Raises DataError for items that are neither images nor pairs (image, label).
     """
-    if getattr(X, "ndim", 0) in (1, 2) and not isinstance(X, Tensor):  # a column of paths, of numpy or pandas
-        column = np.asarray(X)
-        if column.size == len(column) > 0 and all_paths([column.flat[0]]):
-            X = column.ravel().tolist()
+    # a column of paths, of numpy or pandas
+    if hasattr(X, "__array__") and getattr(X, "ndim", 0) in (1, 2) and X.shape[1:] in ((), (1,)) and len(X):
+        column = np.asarray(X).ravel()
+        if all_paths([column[0]]):
+            X = column.tolist()
     if isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
         return list(each_image(X, []))
     return each_image(X, []) if isinstance(X, Dataset) else None

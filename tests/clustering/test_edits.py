@@ -295,6 +295,9 @@ def test_a_run_without_clustering_is_one_sentence(run, capsys):
     shutil.rmtree(run / "clustering")
     code, _, said = call(capsys, "edit", run, "merge", "0", "1")
     assert (code, said.count("\n")) == (2, 1)
+    assert "is no run folder" in said
+    (run / "recipe.toml").touch()
+    said = call(capsys, "edit", run, "merge", "0", "1")[2]
     assert "holds no clustering yet; make it with: imcswav report" in said
     (run / "clustering").mkdir()
     assert "holds no readable clustering" in call(capsys, "edit", run, "merge", "0", "1")[2]

@@ -80,7 +80,7 @@ enabled = true
 [callbacks.tensorboard]
 enabled = false
 """
-PROGRESS = re.compile(r"^(epoch \d|Looked through|Looking at|Comparing|Trained from scratch|Warning:).*\n", re.MULTILINE)
+PROGRESS = re.compile(r"(?m)^(epoch \d|Looked through|Looking at|Comparing|Trained from scratch|Warning:).*\n")
 PLUGIN = '''\
 from imcswav.losses import Loss
 from imcswav.plugins import hookimpl
