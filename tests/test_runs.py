@@ -44,7 +44,7 @@ def test_nothing_is_overwritten(recipe, tmp_path):
         with pytest.raises(RunError, match="not an empty folder; nothing is overwritten"):
             RunFolder.create(recipe, tmp_path / name)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
-    with pytest.raises(RunError, match=r"can't be written: .*; give another --out"):
+    with pytest.raises(RunError, match=r"can't be written: .*; name another folder"):
         RunFolder.create(recipe, tmp_path / "file" / "below")
 
 

@@ -124,7 +124,7 @@ PLANTED = {
         ('root = "nowhere"', "data.root", "does not exist"),
         ('input = "projektion"', "heads.prototypes.input", "Did you mean 'projection'?"),
         ("temperature = 0.0", "losses.0.temperature", "greater than 0"),
-        ('device = "abacus"', "trainer.device", "use --device auto or cpu"),
+        ('device = "abacus"', "trainer.device", "choose auto or cpu"),
     ],
     "fewer images than asked for": [
         ("clusters = 41", "clusters", "41 clusters are more than the 40 training images"),
