@@ -155,7 +155,7 @@ class ImageClustering(_Base):
         folder is filled.
         """
         check_is_fitted(self)
-        refuse_filled(Path(folder), "folder")
+        refuse_filled(Path(folder))
         self.model_.save(Path(folder) / "model")
 
     def _embed(self, X: Any) -> Embedding:
