@@ -5,6 +5,7 @@ ImcswavError            base; its text is one sentence: what was wrong, where, a
 ├── PluginError         a component or a plugin package breaks the contract
 ├── WeightsError        pretrained weights can't be had
 ├── DataError           images are missing, unreadable or don't fit; a ValueError too
+├── DeviceError         a device isn't there or can't be used; a ValueError too
 └── RunError            a run folder is missing or incomplete; a checkpoint doesn't fit
 
 The command line turns any of them into exit code 2 without a traceback, and so it does where memory runs out or the
@@ -36,6 +37,10 @@ class WeightsError(ImcswavError):
 
 class DataError(ImcswavError, ValueError):
     """Images are missing, unreadable or do not fit the recipe."""
+
+
+class DeviceError(ImcswavError, ValueError):
+    """A device isn't there, or can't be used as asked."""
 
 
 class RunError(ImcswavError):

@@ -35,13 +35,13 @@ def _once_more(module: nn.Module, views: int) -> Iterator[None]:
         yield
 
 
-def in_pieces(module: nn.Module, function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:
-    """``function`` of ``size`` rows at a time, of which one piece's activations exist at any moment.
+def in_pieces(module: nn.Module, function: Callable[[Tensor], Tensor], pieces: Iterable[Tensor]) -> Tensor:
+    """``function`` of one piece after the other, of which one's activations exist at any moment.
 
-    The result has all rows, so that codes and losses see the whole batch, and its gradient is exact (gradient
+    The result has the rows of all, so that codes and losses see the whole batch, and its gradient is exact (gradient
     caching, Gao et al., 2101.06983). Batch norm sees a piece.
     """
-    return torch.cat([recomputed(module, function, piece) for piece in rows.split(size)])
+    return torch.cat([recomputed(module, function, piece) for piece in pieces])
 
 
 class Recomputed:

@@ -71,6 +71,16 @@ def test_batch_norm_sees_a_micro_batch_and_counts_it_once():
     same(dict(separate.backbone.named_buffers()), dict(model.backbone.named_buffers()))
 
 
+def test_micro_batches_are_even_so_that_batch_norm_sees_no_lonely_image():
+    model = learner(micro_batch=7, batch_norm="pooled")  # 8 images: 7 and 1 until they were cut evenly
+    rows = []
+    model.backbone.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    step(model)
+    views = [len(group) for group in model.views(batch().images, 3)]
+    assert sorted(rows) == sorted(4 * [4 * count for count in views])  # two pieces, once more each for the gradient
+    assert [model.config.pieces_of(count) for count in (7, 8, 14, 15)] == [1, 2, 2, 3]
+
+
 def test_a_batch_that_fits_is_not_cut():
     same(step(learner())[1], step(learner(micro_batch=8))[1], 0)
 
@@ -89,7 +99,7 @@ def test_random_draws_are_repeated():
 
 def test_nothing_is_kept_back_in_evaluation():
     net = nn.Sequential(nn.Linear(4, 2)).eval()
-    assert in_pieces(net, net, torch.randn(5, 4), 2).shape == (5, 2)
+    assert in_pieces(net, net, torch.randn(5, 4).split(2)).shape == (5, 2)
     recompute_blocks(net)
     assert net(torch.randn(5, 4)).grad_fn.name() == "AddmmBackward0"
 

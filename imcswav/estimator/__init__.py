@@ -20,7 +20,7 @@ from imcswav.api import run
 from imcswav.clusterers import Array
 from imcswav.data.array import ArrayData
 from imcswav.devices import pick_device
-from imcswav.errors import ImcswavError, RecipeError
+from imcswav.errors import DeviceError, RecipeError
 from imcswav.estimator.images import decoded, numbers_of, one_by_one, rescaled, stacked, unflatten, value_range
 from imcswav.estimator.settings import asked, drawn_seed, named
 from imcswav.learners import Embedding
@@ -60,8 +60,9 @@ class ImageClustering(_Base):
     have an image; ``value_range_``, None or (black, white); ``seed_``; ``model_``, an ``imcswav.Model``;
     ``n_features_in_`` of a table. Pickles hold the model and no path.
 
-    Raises ValueError for an X that is none of these, DataError for images that can't be read and RecipeError with
-    all problems of the recipe, both of them ValueErrors, RunError where ``out`` is filled.
+    Raises ValueError for an X that is none of these, DataError for images that can't be read, RecipeError with all
+    problems of the recipe and DeviceError for a device that isn't there, which are ValueErrors too, RunError where
+    ``out`` is filled.
     """
 
     _stacks = False
@@ -238,7 +239,7 @@ def _present(device: str) -> str:
     """The device, or "auto" where it isn't there: pickles travel between machines."""
     try:
         return str(pick_device(device))
-    except ImcswavError:
+    except DeviceError:
         return "auto"
 
 

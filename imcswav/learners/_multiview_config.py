@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
@@ -40,7 +41,8 @@ class MultiViewConfig(Learner.Config):
     the network that trains is then not compiled."""
     micro_batch: int | None = Field(None, ge=2)
     """Encode so many images (all their crops of a size) at a time and recompute them in the backward pass. Codes
-    and losses still see the whole batch; only batch norm sees a micro-batch. Unset: all at once."""
+    and losses still see the whole batch; only batch norm sees a micro-batch. Pieces are as even as they can be.
+    Unset: all at once."""
     bank: BankSettings | None = None
     """Take some losses on a subset of the images only, collected over several batches."""
     teacher: TeacherSettings | None = None
@@ -92,6 +94,10 @@ class MultiViewConfig(Learner.Config):
     def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
         """Names of heads, crop sizes against the backbone, and prototypes against the batch."""
         return check_multiview(self, facts)
+
+    def pieces_of(self, images: int) -> int:
+        """How many micro-batches a batch is cut into; even ones, so that batch norm sees no lonely last image."""
+        return 1 if self.micro_batch is None else math.ceil(images / self.micro_batch)
 
     def in_one_piece(self) -> bool:
         """Whether a branch's forward pass is one function to a compiler."""

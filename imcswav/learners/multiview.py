@@ -123,10 +123,14 @@ class MultiView(Learner, name="multiview"):
         views = crops_VBCHW.shape[0]
         # image-major: batch norm per view and micro-batches then find what they need side by side
         images_MCHW = crops_VBCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
-        rows = len(images_MCHW) if self.config.micro_batch is None else self.config.micro_batch * views
+        pieces = self.config.pieces_of(crops_VBCHW.shape[1])
         run = backbone if self.config.in_one_piece() else self._compiled.get(f"{branch}.backbone", backbone)
         with views_in_batch(backbone, views):
-            features_MF = run(images_MCHW) if rows >= len(images_MCHW) else in_pieces(backbone, run, images_MCHW, rows)
+            if pieces == 1:
+                features_MF = run(images_MCHW)
+            else:
+                parts = images_MCHW.unflatten(0, (-1, views)).tensor_split(pieces)
+                features_MF = in_pieces(backbone, run, (part.flatten(0, 1) for part in parts))
         features_BVF: Tensor = features_MF.unflatten(0, (-1, views))
         return features_BVF
 

@@ -160,9 +160,17 @@ def test_mistakes_bear_the_names_of_parameters(parameters, error, text):
     assert "--set" not in str(caught.value)
 
 
-@pytest.mark.parametrize("parameters", [{"n_clusters": 1}, {"settings": {"trainer.epochs": -1}}])
-def test_what_is_wrong_with_values_is_a_value_error_as_in_scikit_learn(parameters, tmp_path):
-    with pytest.raises(ValueError, match="must be at least"):
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"n_clusters": 1}, "must be at least"),
+        ({"settings": {"trainer.epochs": -1}}, "must be at least"),
+        ({"device": "cuda:99"}, "Device 'cuda:99' can't be used here .* choose auto or cpu"),
+        ({"device": "gpu"}, "Device 'gpu' can't be used here .* choose auto or cpu"),
+    ],
+)
+def test_what_is_wrong_with_values_is_a_value_error_as_in_scikit_learn(parameters, text, tmp_path):
+    with pytest.raises(ValueError, match=text):
         estimator(**parameters).fit(PIXELS)
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.png"):
