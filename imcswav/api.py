@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from typing import Any, get_args
 import torch
 
 from imcswav import distributed
+from imcswav.blame import culprit
 from imcswav.build import build_run, restore_run
 from imcswav.check import check_run
-from imcswav.data import Data
+from imcswav.data import Data, DataFacts
 from imcswav.data.array import ArrayData
-from imcswav.errors import DataError, ImcswavError, Problem, RecipeError, RunError
+from imcswav.errors import FULL, DataError, ImcswavError, Problem, RecipeError, RunError
 from imcswav.evaluate import assess, baselines
 from imcswav.model import Model
 from imcswav.part import dump_part
@@ -26,7 +28,7 @@ from imcswav.recipe.files import load_partly, load_recipe, placed
 from imcswav.recipe.merge import Overrides, joined, parse_overrides
 from imcswav.results.artefacts import finish
 from imcswav.results.probe import Kind, Probed, probe_model
-from imcswav.runs import RunFolder, within
+from imcswav.runs import RunFolder, placing, within
 from imcswav.trainer import Trainer
 
 
@@ -100,10 +102,12 @@ def _loaded(source: str | Path | Mapping[str, Any], overrides: Overrides, out: A
         raise RecipeError(error.source, problems) from error
 
 
-def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunResult:
+def resume(run: str | Path, device: str | None = None, data: Any = None, overrides: Overrides = ()) -> RunResult:
     """Go on with an interrupted run from its newest checkpoint; a finished one is returned as it is.
 
-    A run that was killed before its first checkpoint begins anew in its folder, with a warning.
+    A run that was killed before its first checkpoint begins anew in its folder, with a warning. ``data`` are the images
+    of a run that was begun with images handed over. Of ``overrides`` those count that say where to run and how loudly
+    (``trainer.threads``, ``trainer.log_every`` …); the run keeps its other settings.
 
     Raises RunError when another process works in the folder, or when the run can't go on; DataError.
     """
@@ -112,7 +116,9 @@ def resume(run: str | Path, device: str | None = None, data: Any = None) -> RunR
     if distributed.from_main(folder.finished):
         return RunResult(folder.path, folder.summary())
     with _held(folder):
-        return complete(restore_run(folder, device=device, data=_as_data(data, folder.recipe())))
+        place = placing(overrides)
+        ready = _as_data(data, folder.recipe())
+        return complete(restore_run(folder, device=device, data=ready, overrides=place))
 
 
 def load(run: str | Path, device: str = "auto") -> Model:
@@ -127,7 +133,7 @@ def evaluate(run: str | Path, device: str = "auto", data: Any = None, overrides:
     without a finished run, ImcswavError for other settings, RecipeError, DataError.
     """
     recipe, model = _scored_by(run, overrides), Model.load(run, device)
-    source = _fitting(training_data(recipe, _as_data(data, recipe)), model)
+    source = _fitting(training_data(recipe, _as_data(data, recipe, model.facts)), model)
     assessment = assess(model, source, recipe, fit_clusterer=False)
     return assessment.scores | baselines(assessment, recipe)
 
@@ -169,7 +175,8 @@ def probe(run: str | Path, kind: Kind, device: str = "auto", data: Any = None, o
     if kind not in get_args(Kind):
         raise ImcswavError(f"There is no probe '{kind}'; take one of {', '.join(get_args(Kind))}.")
     recipe, model = _scored_by(run, overrides), Model.load(run, device)
-    return probe_model(model, _fitting(training_data(recipe, _as_data(data, recipe)), model), recipe, kind)
+    source = _fitting(training_data(recipe, _as_data(data, recipe, model.facts)), model)
+    return probe_model(model, source, recipe, kind)
 
 
 def _warn(problem: Problem) -> None:
@@ -185,11 +192,19 @@ def with_data(overrides: Overrides, data: Any) -> Overrides:
     return joined(overrides, changes)
 
 
-def _as_data(data: Any, recipe: Recipe) -> Data | None:
+def _as_data(data: Any, recipe: Recipe, facts: DataFacts | None = None) -> Data | None:
+    """Images handed over as data: in the form that the recipe has for such, else in that of a model's ``facts``."""
     if data is None or isinstance(data, Data):
         return data
-    built: Data = recipe.data.build(data=data)
-    return built
+    if isinstance(recipe.data, ArrayData.Config):
+        built: Data = recipe.data.build(data=data)
+        return built
+    if facts is None:
+        raise DataError(
+            f"The run has the data '{recipe.data.owner.name}', so it can't go on with images handed over; leave data "
+            f"out, or start a new run with them."
+        )
+    return ArrayData.of(data, size=facts.size, channels=facts.channels, resize=facts.resize)
 
 
 def complete(trainer: Trainer) -> RunResult:
@@ -205,6 +220,8 @@ def complete(trainer: Trainer) -> RunResult:
         ) from error
     except OSError as error:
         trainer.run.require()
+        if culprit(error) or not _of_folder(error, trainer.run.path):
+            raise
         path, reason = trainer.run.path, error.strerror or error
         raise RunError(
             f"The run folder {path} can't be written any more ({reason}); make room or bring it back, then go on with: "
@@ -212,6 +229,12 @@ def complete(trainer: Trainer) -> RunResult:
         ) from error
     finally:
         trainer.call("close")
+
+
+def _of_folder(error: OSError, folder: Path) -> bool:
+    """Whether it is the disk that refuses, or a file of the folder that can't be written."""
+    files = [Path(name).absolute() for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+    return error.errno in FULL or any(file.is_relative_to(folder.absolute()) for file in files)
 
 
 def _held(run: RunFolder) -> contextlib.AbstractContextManager[None]:

@@ -23,6 +23,7 @@ from imcswav.learners import Learner
 from imcswav.optimizers import Optimizer
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
+from imcswav.recipe.merge import Overrides
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
 from imcswav.seeding import mix
@@ -79,20 +80,24 @@ def _preflight(recipe: Recipe, facts: DataFacts | None, out: str | Path | None) 
     return [problem for problem in found if problem.path.partition(".")[0] != "data"]
 
 
-def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None = None) -> Trainer:
+def restore_run(
+    run: RunFolder, *, device: str | None = None, data: Data | None = None, overrides: Overrides = ()
+) -> Trainer:
     """The trainer of an interrupted run, at its newest checkpoint; at its first step where none was written yet.
+
+    ``overrides`` change where and how loudly it runs (``runs.placing``).
 
     Raises RunError when no checkpoint can be read, or when it is of other images or another recipe; DataError.
     """
     if not distributed.from_main(run.saved):
-        return _begin_again(run, device, data)
+        return _begin_again(run, device, data, overrides)
     state = checkpoint.load_latest(run.checkpoints)  # before the data are read: a damaged one is known at once
     if len(steps := set(distributed.of_all(state.get("step")))) > 1:
         raise RunError(
             f"The processes read different checkpoints in {run.checkpoints}, of the steps {sorted(map(str, steps))}; "
             f"is the folder the same on all machines? Go on when it is."
         )
-    recipe = run.recipe()
+    recipe = run.recipe(overrides)
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
     data = _read(recipe, data)
@@ -106,14 +111,14 @@ def restore_run(run: RunFolder, *, device: str | None = None, data: Data | None 
     return trainer
 
 
-def _begin_again(run: RunFolder, device: str | None, data: Data | None) -> Trainer:
+def _begin_again(run: RunFolder, device: str | None, data: Data | None, overrides: Overrides) -> Trainer:
     """The trainer of a run that was killed before its first checkpoint: all that it did is done again."""
     if not run.can_go_on:
         raise RunError(
             f"{run.path} has results and no checkpoint to go on from; nothing is overwritten: start a new run."
         )
     warnings.warn(f"{run.path} has no checkpoint yet, so the run begins anew there.", stacklevel=4)
-    recipe = run.recipe()
+    recipe = run.recipe(overrides)
     torch_device = pick_device(device or recipe.trainer.device)
     prepare_torch(recipe)
     data = _read(recipe, data)

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -78,6 +79,7 @@ class _Checked:
             self.facts = training_facts(recipe, self.facts)
         self._check_numbers()
         self._check_learner()
+        self.problems += _check_views(recipe) if sound(wrong, "learner", "predict.views") else []
         if sound(wrong, "init"):  # without facts only the run is looked at, and not what of it fits the learner
             whole = sound(wrong, "clusters") and not any(map(_in_learner, wrong))
             self.problems += check_start(recipe, self.facts if whole else None)
@@ -154,6 +156,15 @@ def _check_placement(settings: Data.Config) -> list[Problem]:
     if settings.placement != "stream" or settings.can_stream:
         return []
     return [Problem("data.placement", NO_STREAM.format(name=settings.owner.name), NO_STREAM_REMEDY, "stream")]
+
+
+def _check_views(recipe: Recipe) -> list[Problem]:
+    learner: Any = recipe.learner.owner
+    views = recipe.predict.views
+    if learner.assigns_by_views or views == 1:
+        return []
+    message = f"the learner '{learner.name}' assigns whole images, once each."
+    return [Problem("predict.views", message, "Leave it at 1.", views, severity="warning")]
 
 
 def _check_processes(recipe: Recipe) -> list[Problem]:

@@ -162,10 +162,13 @@ def about(seconds: float) -> str:
 def components(kind: str | None, pattern: str | None = None) -> None:
     """All components, or those of a kind; with a glob those of such names, and what their settings choose from."""
     if kind == "recipe":
-        return out.print("\n".join(fnmatch.filter(recipe_names(), pattern or "*")))
+        names = fnmatch.filter(recipe_names(), pattern or "*")
+        if not names:
+            raise ImcswavError(f"No recipe's name fits '{pattern}'; `imcswav list recipe` lists them all.")
+        return out.print("\n".join(names))
     found = registry()
     if kind is not None and kind not in KINDS:
-        raise ImcswavError(f"There is no kind '{kind}'. {did_you_mean(kind, [*KINDS, *TABLES])}")
+        raise ImcswavError(f"There is no kind '{kind}' to list. {did_you_mean(kind, [*KINDS, 'recipe'])}")
     asked = [cls for cls in found if kind in (None, cls.kind)]
     table = Table("kind", "name", "what", "package")
     for cls in asked:
@@ -186,6 +189,8 @@ def components(kind: str | None, pattern: str | None = None) -> None:
 
 def component(kind: str, name: str | None) -> None:
     """Every setting of one component, or of a table of the recipe that no component owns."""
+    if kind in TABLES and name is not None:
+        raise ImcswavError(f"'{kind}' is a table of the recipe and has no '{name}' to show; leave that out.")
     if kind in TABLES:
         return settings(f"[{kind}]" if kind != "recipe" else "a recipe", TABLES[kind])
     if name is None and kind not in KINDS:
@@ -193,6 +198,10 @@ def component(kind: str, name: str | None) -> None:
         if len(kinds) > 1:
             raise ImcswavError(f"'{kind}' names a {' and a '.join(kinds)}; say which: imcswav show {kinds[0]} {kind}.")
         kind, name = (kinds[0], kind) if kinds else (kind, None)
+    if name is None and kind not in KINDS:
+        near = did_you_mean(kind, [*KINDS, *TABLES, *(cls.name for cls in registry())])
+        hint = near if near.startswith("Did") else did_you_mean(kind, [*KINDS, *TABLES])
+        raise ImcswavError(f"There is no kind or component '{kind}'. {hint}")
     if name is None:
         return components(kind)
     if kind not in KINDS:

@@ -85,14 +85,14 @@ class RecipeError(ImcswavError, ValueError):
         super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Said of a file where the error names one; of other things, such as sockets, too."""
 
 
 def disk_refused(error: BaseException) -> str:
     """A sentence where a file can't be read or written for what the user or the disk allows; else ""."""
-    if not isinstance(error, OSError) or error.errno not in (_FULL | _REFUSED if error.filename else _FULL):
+    if not isinstance(error, OSError) or error.errno not in (FULL | _REFUSED if error.filename else FULL):
         return ""
     place = error.filename or "A file"
     return f"{place} can't be read or written: {error.strerror}; make room, allow it, or give another place."

@@ -35,12 +35,22 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def refuse_existing(path: Path | None, given_by: str = "name") -> None:
-    """Raise RunError when a file that is to be written exists, or can't be made: before the work that it is for."""
-    if path is None:
-        return
+def refuse_existing(*paths: Path | None, given_by: str = "name") -> None:
+    """Raise RunError when a file that is to be written exists, or can't be made: before the work that it is for.
+
+    Also where two of them are the same file; those that are None don't count.
+    """
+    seen: set[Path] = set()
+    for path in filter(None, paths):
+        if path.absolute() in seen:
+            raise RunError(f"{path} is to be written twice, with different contents; give another {given_by}.")
+        seen.add(path.absolute())
+        _refuse_existing(path, given_by)
+
+
+def _refuse_existing(path: Path, given_by: str) -> None:
     try:
-        if path.exists():
+        if os.path.lexists(path):  # a link to what is gone is somebody's too
             raise RunError(f"{path} exists and is not overwritten; give another {given_by}.")
         if not path.parent.is_dir():
             raise RunError(f"The folder {path.parent} does not exist; make it first.")

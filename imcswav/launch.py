@@ -18,6 +18,7 @@ from imcswav.errors import ImcswavError, RunError
 
 if TYPE_CHECKING:
     from imcswav.recipe import Recipe
+    from imcswav.runs import RunFolder
 
 SERIES = "A series of seeds is run by one process; start one seed after another, without --seeds."
 SHARED = ("run", "resume")
@@ -111,11 +112,18 @@ def to_go_on_with(recipe: Callable[[], Recipe], out: Path | None, resume: bool) 
     found: Path | None = None
     if distributed.is_main():
         try:
-            found = RunFolder.latest_unfinished(recipe()).path if out is None else RunFolder.open(out).path
+            found = RunFolder.latest_unfinished(recipe()).path if out is None else _same(RunFolder.open(out), recipe())
         except RunError:  # what was restarted may have ended before it made its folder
             if resume:
                 raise
     return distributed.from_main(found)
+
+
+def _same(run: RunFolder, recipe: Recipe) -> Path | None:
+    """The folder, where its run is of this recipe: another's isn't gone on with."""
+    from imcswav.runs import same_but_for_place
+
+    return run.path if same_but_for_place(run.recipe(), recipe.resolved()) else None
 
 
 def told(show: Callable[..., object], *arguments: Any) -> None:

@@ -46,7 +46,7 @@ class Part:
         """Turn a table, a bare name or a ready Config into the Config of the component it names."""
         from imcswav.plugins import registry
 
-        if isinstance(value, Component.Config):
+        if isinstance(value, Component.Config) and value.owner.kind == self.kind:
             return value
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping):

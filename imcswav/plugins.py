@@ -11,6 +11,7 @@ import difflib
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,6 +36,8 @@ class Hooks:
         """Return the component classes this module offers."""
 
 
+LONGEST_REASON = 300
+"""Characters of what a broken package says that are told."""
 State = Literal["loaded", "broken", "clashing", "disabled", "not installed"]
 
 
@@ -146,12 +149,13 @@ def discover() -> Registry:
     for entry in entries:
         plugin = _described(entry)
         found.plugins.append(plugin)
-        if wanted is None or wanted & {plugin.name, plugin.package}:
+        if wanted is None or wanted.keys() & {_normalised(plugin.name), _normalised(plugin.package)}:
             _load(plugin, entry, found, manager)
         else:
             plugin.state, plugin.reason = "disabled", f"IMCSWAV_PLUGINS leaves {plugin.origin} out."
-    known = {name for plugin in found.plugins for name in (plugin.name, plugin.package)}
-    found.plugins += [Plugin(name, state="not installed") for name in sorted((wanted or set()) - known)]
+    known = {_normalised(name) for plugin in found.plugins for name in (plugin.name, plugin.package)}
+    missing = {name for key, name in (wanted or {}).items() if key not in known}
+    found.plugins += [Plugin(name, state="not installed") for name in sorted(missing)]
     return found
 
 
@@ -160,7 +164,8 @@ def _load(plugin: Plugin, entry: EntryPoint, found: Registry, manager: pluggy.Pl
         plugin.classes = list(_offered(manager, entry.load(), plugin.origin))
     except (Exception, SystemExit) as error:  # a stranger's module must not stop the other commands
         plugin.state = "broken"
-        plugin.reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        plugin.reason = told if len(told) <= LONGEST_REASON else f"{told[:LONGEST_REASON]} …"
         return
     try:
         for cls in plugin.classes:
@@ -174,15 +179,25 @@ def _described(entry: EntryPoint) -> Plugin:
     return Plugin(entry.name, entry.value.partition(":")[0].strip(), package, version)
 
 
-def _wanted() -> set[str] | None:
-    """IMCSWAV_PLUGINS: unset (None) = all, empty = none, else entry-point or package names with commas."""
+def _wanted() -> dict[str, str] | None:
+    """IMCSWAV_PLUGINS: unset (None) = all, empty = none, else entry-point or package names with commas.
+
+    By their one spelling, as they are written there.
+    """
     named = os.environ.get("IMCSWAV_PLUGINS")
-    return None if named is None else {name.strip() for name in named.split(",")} - {""}
+    return None if named is None else {_normalised(name): name.strip() for name in named.split(",") if name.strip()}
+
+
+def _normalised(name: str) -> str:
+    """One spelling of a package's name (PEP 503), in which ``My_Plug`` and ``my-plug`` are one."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _offered(manager: pluggy.PluginManager, module: ModuleType, origin: str) -> Registry:
     scratch = Registry()
-    manager.register(module)
+    known = manager.is_registered(module)  # two entry points may name one module
+    if not known:
+        manager.register(module)
     try:
         manager.check_pending()  # catches a misspelt hook
         hook = getattr(module, "imcswav_components", None)
@@ -194,7 +209,8 @@ def _offered(manager: pluggy.PluginManager, module: ModuleType, origin: str) -> 
         for cls in offered:
             scratch.add(cls, origin)
     except Exception:
-        manager.unregister(module)
+        if not known:
+            manager.unregister(module)
         raise
     return scratch
 

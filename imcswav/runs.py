@@ -18,7 +18,7 @@ from imcswav.files import write_atomically, write_csv
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
 from imcswav.recipe.flat import flat
-from imcswav.recipe.merge import Overrides
+from imcswav.recipe.merge import Overrides, parse_overrides
 
 PLACE = (
     "data.placement",
@@ -247,6 +247,12 @@ def refuse_taken(recipe: Recipe) -> None:
 def same_but_for_place(one: Recipe, other: Recipe) -> bool:
     """Whether two recipes ask for the same result, however loudly and on whatever device."""
     return _essence(one) == _essence(other)
+
+
+def placing(overrides: Overrides) -> dict[str, Any]:
+    """Those of the overrides that only say where to run and how loudly, by dotted path: what a begun run may change."""
+    changes = {".".join(map(str, change.path)): change.plain for change in parse_overrides(overrides)[0]}
+    return {path: value for path, value in changes.items() if within(path, PLACE) and not within(path, ("expected",))}
 
 
 def within(path: str, places: Iterable[str]) -> bool:

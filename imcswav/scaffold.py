@@ -14,6 +14,7 @@ from imcswav import __version__
 from imcswav.component import KINDS
 from imcswav.errors import ImcswavError
 from imcswav.plugins import did_you_mean, registry
+from imcswav.runs import FACTS, REFERENCE
 
 TEMPLATES = files("imcswav.templates")
 LONGEST = 40
@@ -67,6 +68,10 @@ def _check_name(kind: str, name: str) -> None:
         raise ImcswavError(
             f"'{name}' can't be a component's name: take lower-case letters, digits and underscores, at most "
             f"{LONGEST}, a letter first and no underscore last{better}."
+        )
+    if kind == "metric" and name in (*FACTS, *REFERENCE):
+        raise ImcswavError(
+            f"A metric can't be called '{name}': every summary has another figure so; choose another name."
         )
     origin = registry().origins.get((kind, name))
     if origin is not None:

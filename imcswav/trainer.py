@@ -19,6 +19,7 @@ from imcswav.data import Batch, Data
 from imcswav.engine import WEIGHTS, Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
+from imcswav.losses import labels
 from imcswav.recipe import Recipe
 from imcswav.resuming import by_ranks, differing, missing, own_state, remembered, restore_own
 from imcswav.runs import RunFolder
@@ -253,7 +254,7 @@ class Trainer:
             "logged": self.logged,
             "sums": self._sums,
             "counts": dict(self._counts),
-            "callbacks": {callback.name: state for callback in self.callbacks if (state := callback.state())},
+            "callbacks": {name: state for name, callback in self._named_callbacks() if (state := callback.state())},
         }
         self.checkpoints.save(state, self.step)
 
@@ -300,5 +301,9 @@ class Trainer:
         self.logged = state.get("logged", {})
         self._sums = {name: total.to(self.device) for name, total in state.get("sums", {}).items()}
         self._counts = Counter(state.get("counts", {}))
-        for callback in self.callbacks:
-            callback.restore(state.get("callbacks", {}).get(callback.name, {}))
+        for name, callback in self._named_callbacks():
+            callback.restore(state.get("callbacks", {}).get(name, {}))
+
+    def _named_callbacks(self) -> list[tuple[str, Callback]]:
+        """With a name of its own for each: a recipe may have several of one kind."""
+        return list(zip(labels(self.callbacks), self.callbacks, strict=True))

@@ -1,9 +1,11 @@
 import csv
 import os
+from pathlib import Path
 
 import pytest
 
-from imcswav.files import read_csv, write_atomically, write_csv
+from imcswav.errors import RunError
+from imcswav.files import read_csv, refuse_existing, write_atomically, write_csv
 
 
 def test_a_crash_while_writing_leaves_the_old_content(tmp_path):
@@ -65,3 +67,13 @@ def test_no_name_is_a_formula_and_all_come_back(tmp_path):
 def test_numbers_are_written_as_they_are(tmp_path):
     write_csv(tmp_path / "t.csv", ("a", "b", "c", "d"), [(-1, -0.5, "-0.2500", "+1e-05")])
     assert (tmp_path / "t.csv").read_text().splitlines() == ["a,b,c,d", "-1,-0.5,-0.2500,+1e-05"]
+
+
+def test_one_file_for_two_things_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse_existing(Path("a.png"), None, Path("b.png"), None)
+    with pytest.raises(RunError, match=r"a.png is to be written twice, with different contents; give another name\."):
+        refuse_existing(Path("b.png"), Path("a.png"), tmp_path / "a.png")
+    Path("link.csv").symlink_to("gone.csv")
+    with pytest.raises(RunError, match=r"link.csv exists"):
+        refuse_existing(Path("link.csv"))

@@ -176,3 +176,21 @@ def test_registry_refuses_and_suggests():
 def test_did_you_mean():
     assert did_you_mean("temprature", ["weight", "temperature"]) == "Did you mean 'temperature'?"
     assert did_you_mean("zzz", ["weight", "temperature"]) == "Known: weight, temperature."
+
+
+def test_two_entry_points_of_one_module_and_any_spelling_of_a_package(install, monkeypatch):
+    install(mine=GOOD.format(name="my_loss"))
+    (entry,) = plugins.entry_points(group="imcswav")
+    twin = EntryPoint("twin", entry.value, entry.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry, twin])
+    assert registry().broken == []
+    assert [plugin.state for plugin in registry().plugins] == ["loaded", "loaded"]
+    registry.cache_clear()
+    monkeypatch.setenv("IMCSWAV_PLUGINS", "PKG_Mine, other")
+    assert [plugin.state for plugin in registry().plugins] == ["loaded", "disabled", "not installed"]
+
+
+def test_a_long_story_of_what_is_broken_is_cut(install):
+    install(mine="raise ValueError('x' * 5000)")
+    (told,) = registry().broken
+    assert len(told) < 500

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imcswav.bench import loop
 from imcswav.bench.reference import loss_outputs, plain_network, step_of
-from imcswav.bench.replay import colour_difference, crop_difference
+from imcswav.bench.replay import colour_difference, crop_difference, largest
 from imcswav.bench.subject import EAGER, Subject, changed, ready_crops
 from imcswav.data import Batch
 from imcswav.errors import ImcswavError
@@ -77,7 +77,7 @@ def _losses(subject: Subject) -> Iterator[Difference]:
         value.backward()
         expected.backward()
         yield Difference(f"loss {loss.name}", _relative(value, expected), SINGLE)
-        worst = max(_relative(a.grad, slow[name].grad) for name, a in fast.items() if a.grad is not None)
+        worst = largest(_relative(a.grad, slow[name].grad) for name, a in fast.items() if a.grad is not None)
         yield Difference(f"loss {loss.name}, gradient", worst, SINGLE_GRADIENT)
 
 
@@ -90,11 +90,14 @@ def loop_loss(loss: Any, outputs: dict[str, list[Tensor]], global_views: int) ->
 
 
 def _whole_step(subject: Subject) -> Iterator[Difference]:
-    """A step with batch norm per view against one call a crop, in float64, on the same ready crops."""
-    recipe = changed(subject.recipe, EAGER | {"learner.batch_norm": "per_view"})
+    """A step with batch norm per view against one call a crop, in float64, on the same ready crops, without dropout."""
+    recipe = changed(subject.recipe, EAGER | {"learner.batch_norm": "per_view", "learner.micro_batch": None})
     fast = Subject(recipe, subject.data, subject.device).learner
     slow = plain_network(recipe, fast).double()
     fast.double()
+    for module in (*fast.modules(), *slow.modules()):
+        if "drop" in type(module).__name__.lower():  # torch's and timm's draw anew in each call
+            module.eval()
     images = subject.batch.images[:IMAGES]
     crops = [group.double() for group in fast.views(images, subject.recipe.seed)]  # type: ignore[operator]
     with ready_crops(fast, crops):
@@ -105,7 +108,7 @@ def _whole_step(subject: Subject) -> Iterator[Difference]:
     yield Difference("whole step, loss, float64", _relative(found["loss"], expected["loss"]), DOUBLE)
     yield Difference("whole step, gradients, float64", _gradients(fast, slow), DOUBLE_GRADIENT)
     ours, theirs = loop.running_statistics(fast), loop.running_statistics(slow)
-    worst = max((_relative(ours[name], value) for name, value in theirs.items()), default=0.0)
+    worst = largest(_relative(ours[name], value) for name, value in theirs.items())
     yield Difference("whole step, batch-norm statistics, float64", worst, DOUBLE)
 
 
@@ -114,7 +117,7 @@ def _gradients(fast: Any, slow: Any) -> float:
     expected = {name: p.grad for name, p in slow.named_parameters() if p.grad is not None}
     least = 1e-3 * max(float(grad.abs().max()) for grad in expected.values())
     found = dict(fast.named_parameters())
-    return max(_relative(found[name].grad, grad, least) for name, grad in expected.items())
+    return largest(_relative(found[name].grad, grad, least) for name, grad in expected.items())
 
 
 def _relative(found: Tensor | None, expected: Tensor | None, least: float = 1e-12) -> float:

@@ -40,6 +40,10 @@ def _difference(settings: Any, channels: int) -> str | None:
         return "a head has several copies"
     if settings.teacher is not None:
         return "there is a teacher"
+    if settings.bank is not None:
+        return "there is a bank"
+    if any(getattr(head, "noise", 0.0) > 0 for head in settings.heads.values()):
+        return "a head adds noise"
     names = [loss.owner for loss in settings.losses]
     if len(set(names)) != len(names) or not set(names) <= {SwAV, IMC}:
         return "the losses are not one 'swav' and one 'imc'"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ PLAIN = {"jitter": 0.0, "grey": 0.0}
 def crop_difference(views: MultiCrop, images_BCHW: Tensor, seed: int) -> float:
     """Largest difference from Pillow's flip, crop and resize, in 8-bit levels, colours left alone."""
     plain = _without_colour(views)
-    worst = 0.0
+    differences = [0.0]
     for index, crops_vBCSS in enumerate(plain(images_BCHW, seed)):
         crop, config = plain.config.crops[index], plain.config
         u, _ = _draws(images_BCHW, seed, index, crop.count)
@@ -32,14 +34,14 @@ def crop_difference(views: MultiCrop, images_BCHW: Tensor, seed: int) -> float:
         for image, view in np.ndindex(len(images_BCHW), crop.count):
             box = [int(getattr(boxes, side)[image, view]) for side in ("top", "left", "height", "width", "flip")]
             expected = _pillow(images_BCHW[image].cpu(), box, crop.size)
-            worst = max(worst, float((found[view, image] - expected).abs().max()))
-    return worst
+            differences.append(float((found[view, image] - expected).abs().max()))
+    return largest(differences)
 
 
 def colour_difference(views: MultiCrop, images_BCHW: Tensor, seed: int) -> float:
     """Largest difference from torchvision's jitter and greyscale in float, in 8-bit levels, on the same crops."""
     plain, config = _without_colour(views), views.config
-    worst = 0.0
+    differences = [0.0]
     pairs = zip(plain(images_BCHW, seed), views(images_BCHW, seed), strict=True)
     for index, (before_vBCSS, after_vBCSS) in enumerate(pairs):
         count = config.crops[index].count
@@ -53,8 +55,14 @@ def colour_difference(views: MultiCrop, images_BCHW: Tensor, seed: int) -> float
             sample = image * count + view
             x = _jittered(start[view, image], drawn, sample, place_of_hue.get(sample))
             expected = reference.rgb_to_grayscale(x, 3) if bool(grey_M[sample]) else x
-            worst = max(worst, float((found[view, image] - expected * 255).abs().max()))
-    return worst
+            differences.append(float((found[view, image] - expected * 255).abs().max()))
+    return largest(differences)
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest of some values in [0, ∞), NaN where one is: Python's own maximum passes those over."""
+    found = list(values)
+    return math.nan if any(map(math.isnan, found)) else max(found, default=0.0)
 
 
 def _without_colour(views: MultiCrop) -> MultiCrop:

@@ -62,8 +62,7 @@ def bench(
     Raises RecipeError and DataError for what can't be built, ImcswavError for a file that exists, when the loop can't
     stand for the recipe, or when both don't compute the same.
     """
-    for path in (json_file, markdown_file, plot_file):
-        refuse_existing(path)
+    refuse_existing(json_file, markdown_file, plot_file)
     if plot_file is not None and not with_suite:
         raise ImcswavError("--plot draws the suite's growth: add --suite.")
     if against not in (None, "loop"):
@@ -104,6 +103,8 @@ def bench(
 
 def _prepared(recipe: Recipe) -> tuple[Recipe, Data, torch.device]:
     raise_errors(recipe.name, check_recipe(recipe))
+    if not recipe.learner.owner.trains:  # type: ignore[attr-defined]
+        raise ImcswavError(f"{recipe.name} trains nothing, so it has no step to measure; take a recipe that does.")
     device = pick_device(recipe.trainer.device)
     prepare_torch(recipe)
     data = recipe.data.build()

@@ -27,7 +27,8 @@ class Collapse(Callback, name="collapse"):
 
     class Config(Callback.Config):
         share: float = Field(0.5, gt=0, le=1)
-        """Least effective clusters, as a share of K, or of the clusters of the head that the loss reads."""
+        """Least effective clusters, as a share of K, or of the clusters of the head that the loss reads, or of a
+        batch's images where these are fewer."""
 
     config: Config
 
@@ -89,8 +90,10 @@ class Collapse(Callback, name="collapse"):
             trainer.stop(f"Stopped after epoch {trainer.epoch + 1} of {trainer.epochs}, for {told}")
 
     def _clusters(self, name: str) -> int:
+        """How many a batch can fill: those of the loss, or one an image."""
         assert self._facts is not None
-        return self._facts.counted.get(name.removesuffix(WATCHED), self._facts.clusters)
+        clusters = self._facts.counted.get(name.removesuffix(WATCHED), self._facts.clusters)
+        return min(clusters, self._facts.value("batch_size", "trainer") or clusters)
 
 
 @hookimpl

@@ -105,9 +105,10 @@ class Health(Callback, name="health"):
             if finding is not worst:  # the error says that one
                 trainer.call("note", f"Warning: {finding.text}")
         if worst is not None:
+            kept = "; its last checkpoint is kept" if trainer.run.saved else ""
             raise RunError(
                 f"{worst.text} The run {trainer.run.path} stops at step {trainer.step}, for "
-                f'callbacks.health.on_collapse is "stop"; its last checkpoint is kept.'
+                f'callbacks.health.on_collapse is "stop"{kept}.'
             )
 
     def _mark(self, trainer: Trainer, finding: Finding) -> None:

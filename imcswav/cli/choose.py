@@ -33,8 +33,7 @@ def choose_k(
     from imcswav.results.tables import written
 
     low, high = _range(wanted)
-    for path in (plot, csv):
-        refuse_existing(path)
+    refuse_existing(plot, csv)
     with progress():
         choice = choose(features_of(source, device or "auto", backbone), low, high, seed)
     shown.table(choice)

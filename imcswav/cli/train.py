@@ -52,25 +52,26 @@ def run(
     from imcswav import api, console, launch
     from imcswav.recipe.files import load_recipe
 
+    if seeds is None and (keep is not None or keep_by is not None):
+        raise ImcswavError("--keep and --keep-by choose among several runs; give their seeds by --seeds.")
+    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     if launch.wanted(devices):
         if seeds is not None:
             raise ImcswavError(launch.SERIES)
         flags = {"--out": out, "--device": device, "--seed": seed}
         words = ["run", recipe, *(word for change in changes for word in ("--set", change)), *_given(flags)]
-        sys.exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], device))
+        place = load_recipe(recipe, overrides).trainer.device
+        sys.exit(launch.launch(devices or 1, [*words, *(["--resume"] if resume else [])], place))
     launch.join()
-    overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     if seeds is not None:
         if seed is not None:
             raise ImcswavError("--seed and --seeds can't go together; write every seed behind --seeds.")
         return _run_seeds(recipe, overrides, seeds, out, resume, _signal(keep, keep_by))
-    if keep is not None or keep_by is not None:
-        raise ImcswavError("--keep and --keep-by choose among several runs; give their seeds by --seeds.")
     given: Overrides = overrides if seed is None else [*overrides, {"seed": seed}]
     if resume and out is not None:
         raise ImcswavError("--resume and --out can't go together; name the folder: imcswav resume RUN.")
     if (begun := launch.to_go_on_with(lambda: load_recipe(recipe, given), out, resume)) is not None:
-        return launch.told(console.finished, api.resume(begun, device=device))
+        return launch.told(console.finished, api.resume(begun, device=device, overrides=changes))
     return launch.told(console.finished, api.run(recipe, given, out=out, warn=console.warn))
 
 
@@ -84,7 +85,8 @@ def resume(run: RunArgument, device: DeviceOption = None, devices: DevicesOption
     if is_series(run) and (launch.wanted(devices) or launch.launched() > 1):
         raise ImcswavError(launch.SERIES)
     if launch.wanted(devices):
-        sys.exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], device))
+        place = device or RunFolder.open(run).recipe().trainer.device
+        sys.exit(launch.launch(devices or 1, ["resume", str(run), *_given({"--device": device})], place))
     launch.join()
     if is_series(run):
         from imcswav.results import tables

@@ -120,8 +120,7 @@ def signals(
     from imcswav.results.gathered_files import write_files
 
     files = (csv, plot, markdown)
-    for path in files:
-        refuse_existing(path)
+    refuse_existing(*files)
     found = gather(folders)
     tables.gathered(found)
     write_files(found, csv, plot, markdown)

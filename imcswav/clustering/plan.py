@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from imcswav.errors import DataError, ImcswavError, RunError
 from imcswav.imaging.find import find_images
@@ -14,6 +14,9 @@ from imcswav.imaging.read import decode, shorter_side
 from imcswav.part import dump_part
 from imcswav.runs import RunFolder
 from imcswav.start import finished
+
+if TYPE_CHECKING:
+    from imcswav.model import Model
 
 Quality = Literal["fast", "best"]
 BACKBONE = "vit_small_patch14_dinov2.lvd142m"
@@ -103,16 +106,23 @@ def of_run(data: Mapping[str, Any], run: RunFolder) -> Plan:
         raise RunError(f"The network of the run {run.path} has no backbone of its own; give another --backbone.")
     mean, std = model.learner.normalization()
     changes = {
-        **data, "data.size": model.facts.size, "data.channels": model.facts.channels, "data.resize": model.facts.resize,
+        **data, **_form(model),
         "learner.mean": list(mean), "learner.std": list(std), "init.run": str(run.path),
         **{f"backbone.{key}": value for key, value in dump_part(settings.restored()).items()},
     }  # fmt: skip
     return Plan("folder_pretrained", changes, f"Features of the network of {run.path}, and many heads on them.")
 
 
+def _form(model: Model) -> dict[str, Any]:
+    """The form in which a model takes images."""
+    return {f"data.{key}": getattr(model.facts, key) for key in ("size", "channels", "resize")}
+
+
 def _trained_on(data: Mapping[str, Any], run: RunFolder) -> Plan:
     """The run's own recipe on the new images, from its weights."""
-    changes = {**data, "init.run": str(run.path)}
+    from imcswav.model import Model
+
+    changes = {**data, **_form(Model.load(run.path, "cpu")), "init.run": str(run.path)}
     return Plan(run.path / "recipe.toml", changes, f"Trained on from the run {run.path}, by its recipe.")
 
 

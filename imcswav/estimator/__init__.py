@@ -94,6 +94,11 @@ class ImageClustering(_Base):
                 raise named(error) from error
         return self
 
+    @property
+    def _of_images(self) -> bool:
+        """Whether what was fitted on were images, not a table of them."""
+        return not hasattr(self, "n_features_in_")
+
     def _fit(self, X: Any) -> None:
         seed = drawn_seed(self.random_state)
         with _folder(self.out) as folder, _torch_as_it_was():
@@ -203,6 +208,11 @@ class ImageClustering(_Base):
             # three grey images have the shape of one in colour, but as many axes as those that were fitted on
             grey = dimensions == 3 and self._stacks and images.shape[2] != 3
             return images[:, None] if grey else images
+        if not reset and self._of_images and self.image_shape is None:
+            raise ValueError(
+                f"X has {dimensions} axes, as one image or a table has, and images were fitted on; give images, one of "
+                f"them as (1, height, width)."
+            )
         flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
         return unflatten(flat_NP, self.image_shape)
 
@@ -255,10 +265,14 @@ def _folder(out: str | Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _torch_as_it_was() -> Iterator[None]:
-    """Runs and new networks seed torch or draw from it, and set its threads; the program around keeps its own."""
-    threads = torch.get_num_threads()
+    """Runs and new networks seed torch or draw from it, and choose threads and kernels; the program keeps its own."""
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    choices = cudnn.benchmark, cudnn.deterministic
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(strict, warn_only=warns)
+            cudnn.benchmark, cudnn.deterministic = choices

@@ -16,6 +16,7 @@ from imcswav.clustering.plan import TINY, of_run, side_of
 from imcswav.devices import pick_device
 from imcswav.errors import RecipeError
 from imcswav.recipe.files import load_recipe
+from imcswav.recipe.merge import parse_overrides
 from imcswav.start import finished
 
 Source = str | Path | Mapping[str, Any]
@@ -35,7 +36,7 @@ def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]
     if not isinstance({} if estimator.settings is None else estimator.settings, Mapping):
         raise TypeError(f'settings has to be a dict such as {{"trainer.epochs": 20}}, not {estimator.settings!r}.')
     settings = {key: _plain(value) for key, value in (estimator.settings or {}).items()}
-    for key in OWN.keys() & settings.keys():
+    for key in OWN.keys() & {".".join(map(str, change.path)) for change in parse_overrides(settings)[0]}:
         raise ValueError(f"settings has '{key}', which is the parameter {OWN[key]}; give it there.")
     device = pick_device(estimator.device)
     source = estimator.recipe
@@ -47,6 +48,7 @@ def asked(estimator: Any, seed: int, given: Any) -> tuple[Source, dict[str, Any]
     changes |= _shape(source)
     if estimator.backbone is not None:
         changes |= _frozen(estimator.backbone)
+        _refuse_training(source, settings)
     own = {"clusters": _whole(estimator.n_clusters), "seed": seed, "trainer.device": str(device)}
     return source, {**changes, **settings, **own}
 
@@ -95,6 +97,19 @@ def _frozen(backbone: str | Path) -> dict[str, Any]:
     if Path(backbone).exists():
         return dict(of_run({}, finished(Path(backbone).resolve())).changes)
     return {"backbone.model": str(backbone), "data.size": side_of(str(backbone))}
+
+
+def _refuse_training(source: Source, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for a recipe that trains, as the features of a backbone are clustered as they are."""
+    try:
+        recipe = load_recipe(source, {**settings, "data.name": "array"})
+    except RecipeError:  # of which the run tells
+        return
+    if recipe.trainer.epochs:
+        raise ValueError(
+            f"backbone is a network whose features are clustered as they are, and the recipe {recipe.name} trains one; "
+            f"leave one of the two out."
+        )
 
 
 def _plain(value: Any) -> Any:

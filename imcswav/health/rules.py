@@ -25,7 +25,8 @@ CHANCE = 0.98
 FULL = 4.0
 """Prototypes an image of those balanced together, above which codes can't be sharp; `imcswav check` warns there too."""
 DEAD_CLUSTERS = 0.5
-"""Least effective clusters of a batch's mean assignment, as a share of K; as the callback ``collapse`` has it."""
+"""Least effective clusters of a batch's mean assignment, as a share of K, or of its images where these are fewer: that
+of the callback ``collapse``."""
 ONE_CLUSTER = 0.25
 """The same for the most probable clusters of the sample, which are less even early in training; they have to have been
 twice as many, for a head that isn't trained yet may give all images to one."""
@@ -94,8 +95,13 @@ def _gradient_explodes(scope: Scope) -> str:
 
 
 def _prototypes_die(scope: Scope) -> bool:
-    fillable = math.inf if scope.scored is None else min(scope.scored.prototypes, scope.scored.together)
+    fillable = math.inf if scope.scored is None else min(scope.scored.prototypes, _batch(scope))
     return scope.scored is not None and scope.values["effective_prototypes"] < DEAD_PROTOTYPES * fillable
+
+
+def _batch(scope: Scope) -> float:
+    """Images of a batch, which bound what it can fill; a queue's don't count, for the figures are of the batch."""
+    return float(scope.facts.value("batch_size", "trainer") or math.inf)
 
 
 def _dead_prototypes(scope: Scope) -> str:
@@ -185,7 +191,7 @@ def _clusters_die(scope: Scope) -> str:
 def _more_entropy(scope: Scope) -> str:
     facts, place = scope.facts, scope.place or "losses"
     beta, value = facts.named("entropy_weight", place), facts.value("entropy_weight", place)
-    if value is not None and value <= 1:
+    if value is not None and value <= 1 and facts.settings.get(f"{place}.name") == "imc":
         return f"nothing drives them apart, so raise {beta} above 1 (4 is usual)"
     return f"{_slower(facts)}, or raise {beta}" if beta else f"{_slower(facts)}, or ask for fewer clusters"
 
@@ -235,7 +241,8 @@ RULES = (
     Rule("codes_say_nothing", ("prototypes_per_code", "loss"), _says_nothing, _nothing_said),
     Rule("too_many_prototypes", ("prototypes_per_code",), _outnumbered, _many_prototypes, collapse=False),
     Rule("clusters_die", ("effective_clusters", "loss"),
-         lambda scope: scope.values["effective_clusters"] < DEAD_CLUSTERS * scope.clusters, _clusters_die),
+         lambda scope: scope.values["effective_clusters"] < DEAD_CLUSTERS * min(scope.clusters, _batch(scope)),
+         _clusters_die),
     Rule("one_cluster", ("best_effective_clusters", "largest_share"), _one_cluster, _has_all),
     Rule("features_alike", ("best_feature_std", "feature_rank"), _fell_together, _alike),
     Rule("clusters_drawn_anew", ("churn", "effective_clusters"), _drawn_anew, _restless, collapse=False),

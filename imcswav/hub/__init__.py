@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from imcswav.errors import ImcswavError, RunError
 from imcswav.hub.card import card
@@ -34,13 +35,21 @@ def push_run(run: str | Path, repo: str, public: bool = False, update: bool = Fa
 
     Raises RunError when the run isn't finished or a model is in the repository, ImcswavError for what the hub says.
     """
-    from huggingface_hub import HfApi
-
     folder = RunFolder.open(run)
     summary, model = folder.summary(), Model.load(run, "cpu")
-    with tempfile.TemporaryDirectory() as place, _told(repo):
-        model.edits = None if model.edits is None else model.edits.shared()
+    model.edits = None if model.edits is None else model.edits.shared()
+    with tempfile.TemporaryDirectory() as place:
         model.save(Path(place))
+        card(model, folder, summary, repo)  # what is wrong here is no fault of the hub, where nothing is made yet
+        return _push(model, folder, summary, Path(place), repo, public=public, update=update)
+
+
+def _push(
+    model: Model, folder: RunFolder, summary: dict[str, Any], place: Path, repo: str, *, public: bool, update: bool
+) -> str:
+    from huggingface_hub import HfApi
+
+    with _told(repo):
         api = HfApi()
         made = api.create_repo(repo, private=not public, exist_ok=True)
         taken = {CARD, EDITS, *FILES} & set(api.list_repo_files(made.repo_id))

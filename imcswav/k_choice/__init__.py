@@ -31,6 +31,8 @@ NULLS = 6
 """Pairs of halves of made-up images without clusters."""
 IMAGES_A_CLUSTER = 5
 """Images in a half for each cluster, at least: bounds the largest K that is looked at."""
+LARGEST = HALF // IMAGES_A_CLUSTER
+"""Most clusters that are looked for."""
 SMALL = 3
 """Small clusters that a merge tree starts from, for each cluster of the largest K."""
 CLEAR = 2.0
@@ -109,11 +111,7 @@ def choose_k(features_NF: Array, low: int = 2, high: int = 50, seed: int = 0) ->
     half = min(len(x_NF) // 2, HALF)
     most = min(high, half // IMAGES_A_CLUSTER, distinct)
     if most < low:
-        need = 2 * IMAGES_A_CLUSTER * low
-        raise DataError(
-            f"{len(x_NF)} images, {distinct} of them different, are too few to look for {low} clusters or more; give "
-            f"{need} or more, or a lower --range."
-        )
+        raise DataError(_too_few(low, len(x_NF), distinct))
     counts = tuple(range(low, most + 1))
     small = min(SMALL * most, half // 2)
 
@@ -152,6 +150,17 @@ def _prepared(features_NF: Array, rng: np.random.Generator) -> tuple[Array, int]
     return (x_NP / np.sqrt((lengths_P**2).mean())).astype(np.float32), distinct
 
 
+def _too_few(low: int, images: int, distinct: int) -> str:
+    """Why not even ``low`` clusters can be looked for."""
+    if low > LARGEST:
+        return f"More than {LARGEST} clusters can't be looked for, in halves of {HALF} images; give a lower --range."
+    if distinct < low:
+        there = f"Only {distinct} of the {images} images have features of their own"
+        return f"{there}, too few to look for {low} clusters; give more that differ, or a lower --range."
+    need = 2 * IMAGES_A_CLUSTER * low
+    return f"{images} images are too few to look for {low} clusters or more; give {need} or more, or a lower --range."
+
+
 def _without_clusters(x_NP: Array, rng: np.random.Generator) -> Array:
     """As many draws of one Gaussian of the same covariance; the axes are the principal ones already."""
     return np.asarray((rng.normal(size=x_NP.shape) * x_NP.std(0)).astype(np.float32))
@@ -179,7 +188,9 @@ def _combined(found_RSC: Array, null_RSC: Array, counts: tuple[int, ...], images
     low, high_spread = np.percentile(alone_R, (10, 90), method="nearest").tolist()
     k = counts[score_C.argmax()]
     spread = (min(low, k), max(high_spread, k))
-    said = sentence(k, spread, clear, {name: (curve.k, curve.counts) for name, curve in curves.items()}, counts, high)
+    said = sentence(
+        k, spread, clear, {name: (curve.k, curve.counts) for name, curve in curves.items()}, counts, high, LARGEST
+    )
     return KChoice(k, spread, clear, counts, score_C, curves, images, said)
 
 

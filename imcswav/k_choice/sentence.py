@@ -13,7 +13,9 @@ def near(one: int, other: int) -> bool:
     return abs(one - other) <= max(1.0, 0.1 * other)
 
 
-def sentence(k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts: Sequence[int], asked: int) -> str:
+def sentence(
+    k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts: Sequence[int], asked: int, largest: int
+) -> str:
     """The recommendation, its spread, and which signals agree with it or don't."""
     votes = {name.replace("_", " "): vote for name, vote in votes.items()}
     speaking = {name: own for name, (own, has_a_say) in votes.items() if has_a_say}
@@ -24,7 +26,8 @@ def sentence(k: int, spread: tuple[int, int], clear: bool, votes: Votes, counts:
         if silent:
             parts.append(f"Without a clear say: {silent}.")
     if counts[-1] < asked:
-        parts.append(f"Only up to {counts[-1]} clusters were looked at: there are too few different images for more.")
+        why = "no more are ever looked for" if counts[-1] == largest else "there are too few different images for more"
+        parts.append(f"Only up to {counts[-1]} clusters were looked at: {why}.")
     could_be_wider = (k == counts[0] and k != 2) or (k == counts[-1] and k == asked)
     if clear and len(counts) > 1 and could_be_wider:
         parts.append(f"{k} is an end of the range; look at a wider one.")

@@ -30,7 +30,7 @@ def features_of(source: Path, device: str = "auto", backbone: str | None = None)
         raise ImcswavError(f"{source} has features of its own; leave out --backbone, which is for a folder of images.")
     if source.is_file():
         return _of_archive(source)
-    if (source / FOLDER).is_dir():
+    if (source / FOLDER / "images.json").is_file():
         return Clustering.of(source).features_NF
     if (source / "recipe.toml").is_file():
         return _embedded(source, device)

@@ -84,6 +84,8 @@ class Learner(Component, nn.Module, kind="learner"):
 
     trains: ClassVar[bool] = True
     """False where there is no training step."""
+    assigns_by_views: ClassVar[bool] = True
+    """False where ``predict.views`` changes nothing."""
     memory_format: torch.memory_format = torch.contiguous_format
     """Memory format of image batches; the trainer sets it together with the weights' own."""
 

@@ -60,6 +60,7 @@ class Frozen(Learner, name="frozen"):
 
     config: Config
     trains: ClassVar[bool] = False
+    assigns_by_views: ClassVar[bool] = False
 
     def __init__(self, config: Config, *, facts: DataFacts, clusters: int) -> None:
         super().__init__(config, facts=facts, clusters=clusters)

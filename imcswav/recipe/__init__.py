@@ -17,7 +17,9 @@ from imcswav.part import Part, without_none
 from imcswav.recipe.seed_numbers import seed_numbers
 
 DEFAULT_CALLBACKS = ("console", "metrics", "tensorboard", "evaluate", "health", "checkpoint")
-"""In this order: what is logged at a step is written before the checkpoint of that step."""
+"""In this order."""
+LAST = "checkpoint"
+"""After every other callback, a recipe's own too: a checkpoint has what they counted and wrote up to its step."""
 DEFAULT_LEARNER = "multiview"
 DEFAULT_OPTIMIZER = {"name": "adam", "lr": 1e-3}
 
@@ -210,6 +212,7 @@ class Recipe(Settings):
         callbacks = own.get("callbacks", {})
         if isinstance(callbacks, dict):
             filled: dict[str, Any] = {name: {} for name in DEFAULT_CALLBACKS} | callbacks
+            filled[LAST] = filled.pop(LAST)
             own["callbacks"] = {
                 key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()
             }

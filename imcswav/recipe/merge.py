@@ -43,9 +43,19 @@ class Override:
         return "" if self.text is None else TYPED
 
     @property
-    def depth(self) -> int:
-        """How deep the table stands that is changed; a new name, or hinge, changes the table it is in."""
-        return len(self.path) - (self.path[-1] in _turning() and len(self.path) > 1)
+    def plain(self) -> Any:
+        """The value as a mapping of overrides would have it; None removes a setting."""
+        return None if self.value is _REMOVED else self.value
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """When it is applied: by how deep the table stands that is changed, and there names, then hinges, then others.
+
+        A new name, or hinge, changes the table it is in.
+        """
+        last = self.path[-1]
+        turning = last in _turning() and len(self.path) > 1
+        return len(self.path) - turning, 0 if last == "name" else 1 if turning else 2
 
 
 def merge(base: Any, new: Any, path: Path = ()) -> Any:
@@ -95,14 +105,27 @@ def parse_overrides(overrides: Overrides) -> tuple[list[Override], list[Problem]
     for entry in [overrides] if isinstance(overrides, str | Mapping) else overrides:
         if isinstance(entry, Mapping):
             values = ((str(key), _REMOVED if value is None else unaliased(value)) for key, value in entry.items())
-            parsed += [_override(key, value, None) for key, value in values]
+            parsed += [one for key, value in values for one in _leaves(_override(key, value, None))]
             continue
         key, equals, text = (part.strip() for part in str(entry).partition("="))
         if key and equals:
-            parsed.append(_override(key, _value(text), text))
+            parsed += _leaves(_override(key, _value(text), text))
         else:
             problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where=TYPED))
-    return sorted(parsed, key=lambda override: override.depth), problems
+    return sorted(parsed, key=lambda override: override.turn), problems
+
+
+def _leaves(override: Override, depth: int = 0) -> list[Override]:
+    """A table as its settings, so that of two overrides of one setting the later wins, however they were written."""
+    table = override.value
+    if not (isinstance(table, dict) and table and all(isinstance(key, str) for key in table)) or depth > DEPTH:
+        return [override]
+    typed_so = override.text is not None
+    parts = (
+        replace(override, path=(*override.path, key), value=value, text=_inline(value) if typed_so else None)
+        for key, value in table.items()
+    )
+    return [leaf for part in parts for leaf in _leaves(part, depth + 1)]
 
 
 def joined(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable
+from typing import Any
 
 MOST = 1000
 """Seeds of one call; more is taken for a slip."""
@@ -14,13 +16,21 @@ def seed_numbers(given: str | int | Iterable[int]) -> tuple[int, ...]:
     if isinstance(given, str):
         found = [seed for part in given.split(",") for seed in _range(part.strip(), given)]
     else:
-        found = [given] if isinstance(given, int) else list(given)
+        found = [_whole(seed) for seed in ([given] if isinstance(given, int) else given)]
     seeds = tuple(dict.fromkeys(found))
     if not seeds or not all(isinstance(seed, int) and 0 <= seed < 2**63 for seed in seeds):
         raise ValueError(f"seeds are whole numbers from 0 on, not {given!r}")
     if len(seeds) > MOST:
         raise ValueError(f"{given!r} are more than {MOST} seeds")
     return seeds
+
+
+def _whole(seed: Any) -> Any:
+    """A whole number, NumPy's too, as Python's; what is none as it is."""
+    try:
+        return operator.index(seed)
+    except TypeError:
+        return seed
 
 
 def _range(part: str, given: str) -> Iterable[int]:

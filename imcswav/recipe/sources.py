@@ -79,6 +79,8 @@ def _base(layer: Layer, folder: Path, seen: list[str]) -> Path:
             message, remedy = f"there is no recipe {short(wanted)}.", _nearby(wanted, folder)
         elif os.path.realpath(path) in seen:
             message = f"{short(wanted)} extends this recipe in turn; one of them has to stand alone."
+            if os.path.realpath(path) == seen[-1]:
+                message = f"{short(wanted)} is this recipe itself; name another one, or a shipped one without .toml."
         else:
             return path
     else:
@@ -130,6 +132,8 @@ def _nearby(text: str, folder: Path) -> str:
         local = []
     known = recipe_names() + [name for name in local if name != text]
     known.sort(key=lambda name: Path(name).parent != Path(text).parent)  # of two with one stem, that in the same folder
+    if whole := difflib.get_close_matches(text, known, n=1, cutoff=0.8):
+        return f"Did you mean '{whole[0]}'?"
     stems = {Path(name).stem: name for name in reversed(known)}
     close = difflib.get_close_matches(Path(text).stem, stems, n=1)
     return f"Did you mean '{stems[close[0]]}'?" if close else did_you_mean("", known[:12])

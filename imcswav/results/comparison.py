@@ -57,11 +57,11 @@ def compare_runs(
     ``plot_file`` gets the curves (PNG), ``json_file`` everything. Raises RunError for fewer than two runs, an
     unfinished one, or an existing file.
     """
-    for path in (plot_file, json_file):
-        refuse_existing(path)
+    refuse_existing(plot_file, json_file)
     folders = [folder for run in runs for folder in _folders(Path(run))]
     if len(folders) < 2:
-        raise ImcswavError("Give at least two runs to compare; this is one.")
+        there = "this is one" if folders else "there is none yet"
+        raise ImcswavError(f"Give at least two finished runs to compare; {there}.")
     summaries = [folder.summary() for folder in folders]
     tables = [flat(folder.recipe().tables()) for folder in folders]
     scores = [figures(summary) for summary in summaries]

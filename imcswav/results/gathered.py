@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,16 @@ from imcswav.runs import PLACE, RunFolder, within
 FEWEST = 3
 """Runs without which there is no correlation: two are always in one order or the other."""
 ALL = "all recipes"
+FORM = ("size", "channels", "resize", "limit", "placement")
+"""Settings of data that leave the images that are scored the same ones."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One run: ``acc`` in [0, 1], None without labels; ``signals`` by name, those of a series of seeds among them.
 
-    ``data`` names what can be compared: the data, the scored images and K. ``recipe`` is the recipe's name, with a
-    number where several of other settings share it; ``settings`` tells these apart.
+    ``data`` names what can be compared: the data, the scored images and K. ``recipe`` is the recipe's name. Either has
+    a number where several share it; ``source`` tells data apart, ``settings`` recipes.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Row:
     acc: float | None
     signals: dict[str, float]
     settings: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,22 +128,30 @@ def _row(path: Path) -> Row:
         acc=summary.get("acc"),
         signals=signals,
         settings=_settings(tables),
+        source=_source(tables),
     )
 
 
 def _told_apart(rows: list[Row]) -> list[Row]:
-    """Recipes of one name and other settings numbered, in order of appearance: their losses can't be compared."""
-    variants: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        seen = variants.setdefault((row.data, row.recipe), [])
-        if row.settings not in seen:
-            seen.append(row.settings)
-    named = []
-    for row in rows:
-        seen = variants[row.data, row.recipe]
-        number = f" ({seen.index(row.settings) + 1})" if len(seen) > 1 else ""
-        named.append(dataclasses.replace(row, recipe=f"{row.recipe}{number}"))
-    return named
+    """Data, and recipes, of one name and other settings numbered: accuracies, and losses, can't be compared."""
+    numbers = _numbers([(row.data, row.source) for row in rows])
+    rows = [dataclasses.replace(row, data=row.data + number) for row, number in zip(rows, numbers, strict=True)]
+    numbers = _numbers([((row.data, row.recipe), row.settings) for row in rows])
+    return [dataclasses.replace(row, recipe=row.recipe + number) for row, number in zip(rows, numbers, strict=True)]
+
+
+def _numbers(named: Sequence[tuple[Hashable, str]]) -> list[str]:
+    """For pairs of a name and what bears it: " (2)" in order of appearance where several bear it, else ""."""
+    bearers: dict[Hashable, dict[str, int]] = {}
+    for name, bearer in named:
+        known = bearers.setdefault(name, {})
+        known.setdefault(bearer, len(known) + 1)
+    return [f" ({bearers[name][bearer]})" if len(bearers[name]) > 1 else "" for name, bearer in named]
+
+
+def _source(tables: dict[str, Any]) -> str:
+    """Which images a recipe takes, as text, but for the form in which it takes them."""
+    return json.dumps({k: v for k, v in tables.get("data", {}).items() if k not in FORM}, sort_keys=True, default=str)
 
 
 def _settings(tables: dict[str, Any]) -> str:

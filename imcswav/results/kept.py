@@ -48,7 +48,14 @@ def check_signal(name: str, runs: int) -> None:
     if larger_is_better(name) and name not in larger:
         known = [*larger, "loss"]
         hint = did_you_mean(name, known)
+        hint = hint if hint.startswith("Did") else ""  # all are told already
         raise ImcswavError(f"There is no signal '{name}'; there are {', '.join(known)} and loss/<name>. {hint}".strip())
+
+
+def check_known(name: str, signals: Mapping[int, Mapping[str, float]]) -> None:
+    """Raise RunError for a signal that none of the finished runs has; those of a series come when all are finished."""
+    if signals and name not in OF_SERIES:
+        choose(signals, name)
 
 
 def choose(signals: Mapping[int, Mapping[str, float]], by: str) -> Kept:

@@ -56,6 +56,11 @@ def run_ladder(
     if resume:
         folder = _to_go_on(found, recipes, out)
         known = _read(folder)
+        if not _is_of(known, found):
+            raise RunError(
+                f"{folder} is of the ladder '{known['ladder']}', whose table would be lost; give the --out of a ladder "
+                f"'{found.name}' to go on with, or leave --resume out and give a new one."
+            )
     else:
         folder, known = Path(out) if out is not None else new_folder(found.name), {"rungs": []}
         refuse_filled(folder)
@@ -132,9 +137,10 @@ class _Climb:
 
     def _write(self) -> None:
         result, folder = self._result(), RunFolder(self.folder)
+        seeds = sorted({*self.seeds, *(seed for rung in result.rungs for seed in rung.runs)})  # with those of before
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder.write_json(FILE, record(result, self.seeds, self.state.environment))
-        folder.write_text("ladder.md", markdown(result, self.seeds, self.state.environment))
+        folder.write_json(FILE, record(result, seeds, self.state.environment))
+        folder.write_text("ladder.md", markdown(result, seeds, self.state.environment))
         write_csv(self.folder / "ladder.csv", *sheet(result))
 
     def _result(self) -> LadderResult:
@@ -161,12 +167,15 @@ def _to_go_on(ladder: Ladder, recipes: Mapping[str, Recipe], out: str | Path | N
         return Path(out)
     home = Path("runs") / ladder.name
     for file in sorted(home.glob(f"*/{FILE}"), reverse=True):
-        if not _others(file.parent, recipes):
+        if not _others(file.parent, recipes) and _is_of(_read(file.parent), ladder):
             return file.parent
     newest = max(home.glob(f"*/{FILE}"), default=None)
     if newest is None:
         raise RunError(f"There are no runs of this ladder under {home}; leave --resume out to start them.")
-    name = _others(newest.parent, recipes)[0]
+    others = _others(newest.parent, recipes)
+    if not others:
+        raise RunError(f"The ladders under {home} have other rungs; leave --resume out to start this one.")
+    name = others[0]
     raise RunError(
         f"The newest runs of this ladder, in {newest.parent}, have other settings ({name}: "
         f"{difference(newest.parent / name, recipes[name])}); give the same --set, or leave --resume out to start anew."
@@ -180,11 +189,17 @@ def _others(folder: Path, recipes: Mapping[str, Recipe]) -> list[str]:
     ]
 
 
+def _is_of(known: Mapping[str, Any], ladder: Ladder) -> bool:
+    """Whether what a ``ladder.json`` holds is of this ladder: of its name, and with one of its rungs if with any."""
+    names = {rung["name"] for rung in known["rungs"]}
+    return known["ladder"] == ladder.name and (not names or bool(names & ladder.rungs.keys()))
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """What ``ladder.json`` holds; raises RunError where there is none that can be read."""
     try:
         known: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if not all({"name", "failure"} <= rung.keys() for rung in known["rungs"]):
+        if not known["ladder"] or not all({"name", "failure"} <= rung.keys() for rung in known["rungs"]):
             raise ValueError("it is no list of rungs")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -51,9 +51,9 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
 
 def free(out: Path) -> Path:
     """The file for what could not be read, ``NAME.skipped.csv``; raises RunError when it or ``out`` can't be made."""
+    refuse_existing(out, given_by="--out")
     skipped_file = out.with_suffix(".skipped.csv")
-    for path in (out, skipped_file):
-        refuse_existing(path, "--out")
+    refuse_existing(skipped_file, given_by="--out")
     return skipped_file
 
 

@@ -7,6 +7,7 @@ runs/<name>/<time>-<id>/seed-3/        a complete run folder
 from __future__ import annotations
 
 import gc
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,7 @@ from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
 from imcswav.recipe.merge import Overrides, joined
 from imcswav.recipe.seed_numbers import seed_numbers
-from imcswav.results.kept import check_signal, choose, seed_agreement
+from imcswav.results.kept import check_known, check_signal, choose, seed_agreement
 from imcswav.results.series import DEVIATION, FILE, SeedsResult, difference, finished, finished_runs, of_recipe, read
 from imcswav.runs import (
     RunFolder,
@@ -76,6 +77,8 @@ def run_seeds(
         check_signal(known["keep_by"], len(known["seeds"]))
         if not loaded.evaluation.signals:
             raise ImcswavError("--keep needs signals; leave evaluation.signals = false out of the recipe.")
+        if resume:
+            check_known(known["keep_by"], SeedsResult(folder, finished_runs(folder)).signals)
     told = once(warn), tell or _nothing, written or _nothing, go_on or _go_on(folder)
     return _Series(folder, known, recipe, overrides, data, *told).run()
 
@@ -109,14 +112,15 @@ class _Series:
 
     def run(self) -> SeedsResult:
         """Every seed that isn't finished; the list is written just before the first run's folder is made."""
-        done: dict[int, RunResult] = {}
+        done = finished_runs(self.folder)
         seeds = self.known["seeds"]
         try:
             for number, seed in enumerate(seeds, 1):
                 self.tell(f"Seed {seed} ({number} of {len(seeds)})")
-                done[seed] = self._run(seed, done)
-                forget()
-                self._write(SeedsResult(self.folder, done))
+                if seed not in done:
+                    done[seed] = self._run(seed, done)
+                    forget()
+                    self._write(self._result(done))
                 self.tell(f"Seed {seed}: {_line(done[seed])}")
         except (KeyboardInterrupt, Terminated):
             left = ", ".join(str(seed) for seed in seeds if seed not in done)
@@ -124,25 +128,31 @@ class _Series:
             raise
         return self._chosen(done)
 
+    def _result(self, done: Mapping[int, RunResult]) -> SeedsResult:
+        """What is finished, in the order of the seeds."""
+        return SeedsResult(self.folder, {seed: done[seed] for seed in self.known["seeds"] if seed in done})
+
     def _chosen(self, done: dict[int, RunResult]) -> SeedsResult:
-        """All runs with how far they agree, and the one kept; both are written before a signal can be missed."""
+        """All runs with how far they agree, and the one kept; all but this is written too where a signal is missed."""
         wanted = all(run.summary.get("signals") != {} for run in done.values())  # empty where the recipe wants none
         agreement = seed_agreement({seed: run.path for seed, run in done.items()}) if wanted else {}
-        result = SeedsResult(self.folder, done, agreement)
-        self._write(result)
-        if (by := self.known.get("keep_by")) is None:
+        result = replace(self._result(done), agreement=agreement)
+        by, self.known["keep_by"] = self.known.get("keep_by"), None
+        if by is None:
+            self._write(result)
             return result
-        result = replace(result, kept=choose(result.signals, by))
-        self._write(result)
+        try:
+            result = replace(result, kept=choose(result.signals, by))
+            self.known["keep_by"] = by
+        finally:
+            self._write(result)  # without the name of a signal that no run has, so that the series can be gone on with
         return result
 
-    def _run(self, seed: int, done: dict[int, RunResult]) -> RunResult:
+    def _run(self, seed: int, done: Mapping[int, RunResult]) -> RunResult:
         begun = self.known["runs"].get(str(seed))
         run = RunFolder(self.folder / begun) if begun else None
-        if run is not None and run.finished:
-            return resume(run.path)
         if run is not None and run.can_go_on:
-            done_here = resume(run.path, self._device(), data=self.data)
+            done_here = resume(run.path, self._device(), data=self.data, overrides=self.overrides)
             self._note_environment()
             return done_here
         path = _unused(self.folder, seed)
@@ -150,7 +160,7 @@ class _Series:
 
         def ready() -> None:
             self.known["runs"][str(seed)] = path.name
-            self._begin(SeedsResult(self.folder, done))
+            self._begin(self._result(done))
 
         return complete(prepare(self.recipe, joined(self.overrides, changes), path, self.data, self.warn, ready))
 
@@ -273,7 +283,7 @@ def _unused(folder: Path, seed: int) -> Path:
 
 
 def _go_on(folder: Path) -> str:
-    return f"imcswav resume {folder}"
+    return f"imcswav resume {shlex.quote(str(folder))}"
 
 
 def _nothing(*said: str) -> None:

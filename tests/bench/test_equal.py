@@ -53,6 +53,30 @@ def test_statistics_of_pooled_views_are_not_those_of_single_ones(tiny, monkeypat
     assert "whole step, batch-norm statistics, float64" in unequal
 
 
+def test_a_number_among_others_that_is_none_is_noticed(tiny, monkeypatch):
+    case = subject(tiny)
+    monkeypatch.setattr("imcswav.bench.replay._levels", lambda views, crops: crops * math.nan)
+    assert math.isnan(crop_difference(case.learner.views, case.batch.images, 1))
+    monkeypatch.undo()
+    right = IMC.forward
+
+    def wrong(self, step):
+        value = right(self, step)
+        if value.requires_grad:
+            value.register_hook(lambda gradient: gradient * math.nan)
+        return value
+
+    monkeypatch.setattr(IMC, "forward", wrong)
+    unequal = {one.what for one in differences(subject(tiny)) if not one.equal}
+    assert {"loss imc, gradient", "whole step, gradients, float64"} <= unequal
+
+
+def test_dropout_and_micro_batches_are_left_out_of_the_comparison(tiny):
+    backbone = {"name": "timm", "model": "test_vit", "arguments": {"drop_path_rate": 0.5, "img_size": 16}}
+    found = differences(subject(tiny, backbone=backbone, **{"learner.micro_batch": 4}))
+    assert [one.what for one in found if not one.equal] == []
+
+
 def test_a_difference_that_is_no_number_is_none():
     assert not Difference("x", math.nan, 1.0).equal
     assert Difference("x", 1.0, 1.0).equal
@@ -66,6 +90,8 @@ def test_a_difference_that_is_no_number_is_none():
         ({"losses": [{"name": "swav", "queue": 64}]}, "more than the batch's own scores"),
         ({"learner.teacher.momentum": 0.9}, "there is a teacher"),
         ({"views.blur": 0.5}, "the views have blur"),
+        ({"heads.projection.noise": 0.1}, "a head adds noise"),
+        ({"learner.bank": {"subset": "labelled", "images": 4, "losses": ["imc"]}}, "there is a bank"),
     ],
 )
 def test_other_methods_are_refused_in_one_sentence(tiny, changes, reason):

@@ -17,6 +17,7 @@ SETTINGS = {
     "losses.0.temperature": 0.1,
     "losses.0.solver.name": "sinkhorn",
     "losses.0.solver.epsilon": 0.05,
+    "losses.1.name": "imc",
     "losses.1.entropy_weight": 4.0,
 }
 PLACES = {"swav": "losses.0", "imc": "losses.1"}

@@ -63,7 +63,7 @@ def test_a_callbacks_implied_name_counts_as_its_name(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('extends = "loop.toml"', "extends this recipe in turn"),
+        ('extends = "loop.toml"', "'loop.toml' is this recipe itself; name another one"),
         ('extends = "back.toml"', "extends this recipe in turn"),
         ('extends = "tyo.toml"', "there is no recipe 'tyo.toml'. Did you mean 'toy.toml'?"),
         ("extends = 3", "must be another recipe's path or a shipped recipe's name, not 3."),

@@ -78,6 +78,24 @@ def test_the_order_of_overrides_does_not_matter(overrides):
     assert (recipe.learner.heads["out"].width, recipe.schedule.at, len(recipe.learner.losses)) == (4, 0.1, 1)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [{"trainer.epochs": 3}, {"trainer": {"epochs": 4}}],
+        [{"trainer.epochs": 3}, "trainer={epochs = 4}"],
+        ["trainer={epochs = 3}", "trainer.epochs=4"],
+        {"trainer.epochs": 3, "trainer": {"epochs": 4}},
+    ],
+)
+def test_a_table_is_its_settings(folder, overrides):
+    assert load_recipe("toy.toml", overrides).trainer.epochs == 4
+
+
+def test_a_name_in_a_table_comes_before_its_settings(folder):
+    for overrides in (["losses.0={margin=4.0}", "losses.0.name=push"], [{"losses.0": {"margin": 4.0, "name": "push"}}]):
+        assert load_recipe("toy.toml", overrides).learner.losses[0].margin == 4.0
+
+
 def test_the_later_of_two_equal_paths_wins(folder):
     assert load_recipe("toy.toml", ["seed=1", "seed=2"]).seed == 2
 

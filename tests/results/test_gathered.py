@@ -154,3 +154,11 @@ def test_mistakes_in_what_to_keep(words, said, tmp_path, capsys, monkeypatch):
     assert code == 2
     assert said in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_images_of_one_kind_and_other_places_are_told_apart(tmp_path):
+    for place, (file, size) in enumerate((("one.npz", 16), ("one.npz", 32), ("other.npz", 16))):
+        path = run(tmp_path / str(place), 0.5, {"loss": 1.0}, data="numpy")
+        (path / "recipe.toml").write_text(f'[data]\nname = "numpy"\nfile = "{file}"\nsize = {size}\n')
+    images = "numpy, train (40 images), 2 clusters"
+    assert [row.data for row in gather([tmp_path]).rows] == [f"{images} (1)", f"{images} (1)", f"{images} (2)"]

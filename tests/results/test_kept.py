@@ -138,6 +138,7 @@ def test_a_signal_that_no_run_has_is_told_after_the_runs_are_written(recipe, tmp
         run_seeds(recipe, "0", out=tmp_path / "seeds", data=images(), keep_by="loss/nothing")
     assert read(tmp_path / "seeds")["finished"] == [0]
     assert read(tmp_path / "seeds")["kept"] is None
+    assert resume_seeds(tmp_path / "seeds", data=images()).kept is None  # which can be gone on with
 
 
 def test_what_is_wrong_with_keeping_is_told_before_a_folder_is_made(recipe, tmp_path):
@@ -152,3 +153,13 @@ def test_what_is_wrong_with_keeping_is_told_before_a_folder_is_made(recipe, tmp_
 def test_without_signals_there_is_no_agreement(recipe, tmp_path):
     run_seeds(recipe, "0-1", {"evaluation.signals": False}, out=tmp_path / "seeds", data=images())
     assert read(tmp_path / "seeds")["signals"] == {"0": {}, "1": {}}
+
+
+def test_a_signal_that_no_run_has_leaves_the_choice_of_a_finished_series(recipe, tmp_path):
+    folder = tmp_path / "seeds"
+    run_seeds(recipe, "0-1", out=folder, data=images(), keep_by="silhouette")
+    before = (folder / "seeds.json").read_text()
+    with pytest.raises(RunError, match="No run has the signal 'loss/nothing'"):
+        run_seeds(recipe, "0-1", out=folder, data=images(), resume=True, keep_by="loss/nothing")
+    assert (folder / "seeds.json").read_text() == before
+    assert resume_seeds(folder, data=images()).kept.by == "silhouette"

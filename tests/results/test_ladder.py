@@ -200,6 +200,21 @@ def test_seeds_and_rungs_may_be_added(steps, tmp_path, monkeypatch):
         run_ladder("steps", "0", out=other.path, data=images(), resume=True)
 
 
+def test_another_ladder_s_table_is_not_written_over(steps, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = run_ladder(steps, "0-1", data=images())
+    (other := tmp_path / "deep" / "steps").mkdir(parents=True)  # of the same name
+    (other / "x.toml").write_text((steps / "a_baseline.toml").read_text())
+    before = (first.path / "ladder.md").read_text()
+    with pytest.raises(RunError, match=r"is of the ladder 'steps', whose table would be lost"):
+        run_ladder(other, "0", out=first.path, data=images(), resume=True)
+    with pytest.raises(RunError, match="have other rungs; leave --resume out"):
+        run_ladder(other, "0", data=images(), resume=True)
+    assert (first.path / "ladder.md").read_text() == before
+    run_ladder(steps, "0", data=images(), resume=True)
+    assert (first.path / "ladder.md").read_text() == before  # with the seeds of before
+
+
 def test_a_rung_that_diverges_is_reported_and_the_others_go_on(steps, tmp_path):
     add(steps, "aa_wild", "a_baseline", NAN)
     add(steps, "c_above", "aa_wild", "[optimizer]\nlr = 1e-3\n")

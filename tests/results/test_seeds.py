@@ -4,6 +4,7 @@ import json
 import shutil
 import statistics
 
+import numpy as np
 import pytest
 from tiny import blobs, short
 
@@ -32,6 +33,7 @@ def images():
     [
         ("0-4", (0, 1, 2, 3, 4)), ("0,3,7", (0, 3, 7)), ("0-2,5", (0, 1, 2, 5)), ("7", (7,)),
         (" 1 , 3 - 4 ", (1, 3, 4)), ("2,0-3", (2, 0, 1, 3)), ([4, 4, 1], (4, 1)), (range(3), (0, 1, 2)), (5, (5,)),
+        (np.arange(2), (0, 1)),
     ],
 )  # fmt: skip
 def test_seeds_as_written(text, seeds):
@@ -101,6 +103,35 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(recipe, tmp_path, monkeypa
     steps.clear()
     assert list(resume_seeds(folder, data=images()).runs) == [0, 1]
     assert steps == []
+
+
+def test_a_finished_series_stays_whole_where_it_is_stopped_once_more(recipe, tmp_path):
+    folder = tmp_path / "seeds"
+    run_seeds(recipe, "0-1", out=folder, data=images())
+    before, said = (folder / "seeds.json").read_text(), []
+
+    def stop(text):
+        said.append(text)
+        if text == "Seed 1 (2 of 2)":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resume_seeds(folder, data=images(), tell=stop)
+    assert said[-1].startswith("Seeds not finished: ; go on")
+    assert (folder / "seeds.json").read_text() == before
+
+
+def test_where_to_run_may_change_on_going_on(recipe, tmp_path, monkeypatch):
+    def stop(learner, progress):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(MultiView, "after_step", stop)
+        run_seeds(recipe, "0", out=tmp_path / "seeds", data=images())
+    place = {"evaluation.time_to_acc": 0.01, "trainer.log_every": 1}
+    result = run_seeds(recipe, "0", place, out=tmp_path / "seeds", data=images(), resume=True)
+    assert result.runs[0].summary["time_to_acc"] == 0.01
+    assert len((tmp_path / "seeds" / "seed-0" / "metrics.jsonl").read_text().splitlines()) > 8
 
 
 def test_a_run_that_can_not_go_on_is_started_anew_beside(recipe, tmp_path):
