@@ -19,7 +19,6 @@ from imcswav.data import Batch, Data
 from imcswav.engine import WEIGHTS, Engine
 from imcswav.errors import RunError
 from imcswav.learners import Epoch
-from imcswav.losses import labels
 from imcswav.recipe import Recipe
 from imcswav.resuming import by_ranks, differing, missing, own_state, remembered, restore_own
 from imcswav.runs import RunFolder
@@ -305,5 +304,11 @@ class Trainer:
             callback.restore(state.get("callbacks", {}).get(name, {}))
 
     def _named_callbacks(self) -> list[tuple[str, Callback]]:
-        """With a name of its own for each: a recipe may have several of one kind."""
-        return list(zip(labels(self.callbacks), self.callbacks, strict=True))
+        """With a name of its own for each, "evaluate.2" for the second of a kind: a recipe may have several."""
+        met: Counter[str] = Counter()
+        named = []
+        for callback in self.callbacks:
+            met[callback.name] += 1
+            number = met[callback.name]
+            named.append((callback.name if number == 1 else f"{callback.name}.{number}", callback))
+        return named

@@ -201,6 +201,27 @@ def test_a_folder_deleted_under_a_run_is_one_sentence(tiny, tmp_path, monkeypatc
         imcswav.run(tiny, out=tmp_path / "run")
 
 
+def test_images_handed_over_to_a_run_of_other_data_have_its_form(tiny, tmp_path):
+    result = imcswav.run(tiny, {"trainer.max_steps": 2}, out=tmp_path / "run")
+    images, labels = np.zeros((30, 20, 20), np.uint8), np.arange(30) % 3
+    pairs = list(zip(images, labels.tolist(), strict=True))
+    assert set(imcswav.api.evaluate(result.path, data=pairs)) >= {"acc", "nmi"}
+    assert imcswav.probe(result.path, "knn", data=pairs).accuracy <= 1
+    (result.path / "summary.json").unlink()
+    shutil.rmtree(result.path / "model")
+    with pytest.raises(DataError, match="has the data 'digits', so it can't go on with images handed over"):
+        imcswav.resume(result.path, data=images)
+
+
+def test_an_error_of_something_else_s_is_not_the_folder_s(tiny, tmp_path, monkeypatch):
+    def fail(*rest):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("imcswav.trainer.Trainer.fit", fail)
+    with pytest.raises(ConnectionRefusedError):
+        imcswav.run(tiny, out=tmp_path / "run")
+
+
 def test_too_short_a_training_is_warned_of(quick, tmp_path):
     quick["schedule"] = {"name": "constant", "warmup_steps": 500}
     warnings = []

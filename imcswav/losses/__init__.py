@@ -43,12 +43,9 @@ class Loss(Component, nn.Module, kind="loss"):
         raise NotImplementedError
 
 
-def labels(parts: Iterable[Component]) -> list[str]:
-    """What the figures of each loss are logged under: its name, behind which a later one has its place ("imc.2").
-
-    Of callbacks it is what their states are kept under.
-    """
-    names = [part.name for part in parts]
+def labels(losses: Iterable[Loss]) -> list[str]:
+    """What the figures of each loss are logged under: its name, behind which a later one has its place ("imc.2")."""
+    names = [loss.name for loss in losses]
     return [f"{name}.{number}" if name in names[:number] else name for number, name in enumerate(names)]
 
 

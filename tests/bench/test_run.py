@@ -141,6 +141,15 @@ def test_crops_and_losses_are_compared_compiled_too(recipe_file, capsys, monkeyp
     assert [part.name for part in compiled] == ["multicrop", "swav"]  # training wouldn't compile it
 
 
+def test_a_recipe_that_trains_nothing_has_no_step(tiny, tmp_path, capsys):
+    frozen = {key: tiny[key] for key in ("name", "clusters", "data", "backbone")} | {
+        "learner": {"name": "frozen"}, "clusterer": {"name": "kmeans"}, "trainer": {"epochs": 0, "device": "cpu"},
+    }  # fmt: skip
+    (tmp_path / "frozen.toml").write_text(tomli_w.dumps(frozen))
+    code, _, told = call(capsys, "bench", tmp_path / "frozen.toml")
+    assert (code, told) == (2, "tiny trains nothing, so it has no step to measure; take a recipe that does.\n")
+
+
 def test_an_unknown_opponent(recipe_file, capsys):
     code, _, err = call(capsys, "bench", recipe_file, "--against", "lop")
     assert code == 2

@@ -8,6 +8,7 @@ from test_trainer import StopAfter
 import imcswav
 from imcswav import api, checkpoint, console
 from imcswav.build import build_run
+from imcswav.health.facts import Facts
 from imcswav.losses.imc import IMC
 from imcswav.recipe.files import load_recipe
 
@@ -128,6 +129,29 @@ def test_clusters_are_those_of_the_head_that_the_loss_reads(recipe, tmp_path):
     stopped = imcswav.run(recipe, {"callbacks.collapse.share": 0.999}, out=tmp_path / "other").summary["stopped"]
     assert "clusters die: imc.2/effective_clusters is 1." in stopped
     assert "100% of the 2" in stopped
+
+
+def test_a_batch_bounds_what_can_be_filled(tmp_path, recipe, monkeypatch):
+    trainer, _ = build_run(load_recipe(recipe), out=tmp_path / "run")
+    callback = next(callback for callback in trainer.callbacks if callback.name == "collapse")
+    monkeypatch.setattr(callback, "_facts", Facts(1000, {"trainer.batch_size": 256}, counted={"imc": 20}))
+    assert [callback._clusters(f"{loss}/effective_clusters") for loss in ("imc", "other")] == [20, 256]
+
+
+def test_two_of_one_kind_go_on_each_where_it_was(recipe, tmp_path):
+    recipe["callbacks"] |= {"second": {"name": "collapse", "share": 0.1}}
+    trainer, _ = build_run(load_recipe(recipe), out=tmp_path / "run")
+    assert list(trainer.recipe.callbacks)[-1] == "checkpoint"  # it has what those before it counted
+    first, second = (callback for callback in trainer.callbacks if callback.name == "collapse")
+    trainer.call("start")
+    first._logged, second._logged = 1, 2
+    trainer.save()
+    trainer.checkpoints.wait()
+    state = checkpoint.load_latest(trainer.run.checkpoints)
+    assert [state["callbacks"][name]["logged"] for name in ("collapse", "collapse.2")] == [1, 2]
+    first._logged = second._logged = None
+    trainer.restore(state)
+    assert (first._logged, second._logged) == (1, 2)
 
 
 def test_in_the_last_epoch_nothing_is_left_to_stop(recipe, tmp_path, monkeypatch, capsys):

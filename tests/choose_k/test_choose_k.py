@@ -50,8 +50,12 @@ def test_fewer_images_than_clusters_asked_for():
     choice = choose_k(planted(3, 3, images=60, gap=8.0)[0])
     assert choice.counts == (2, 3, 4, 5, 6)  # 5 images in a half for each
     assert "Only up to 6 clusters" in choice.sentence
-    with pytest.raises(DataError, match=r"^15 images, 15 of them different, .* give 20 or more"):
+    with pytest.raises(DataError, match=r"^15 images are too few to look for 2 clusters or more; give 20 or more"):
         choose_k(np.random.default_rng(0).normal(size=(15, 3)))
+    with pytest.raises(DataError, match=r"^More than 200 clusters can't be looked for, in halves of 1000 images"):
+        choose_k(np.random.default_rng(0).normal(size=(3000, 3)), 250, 300)
+    with pytest.raises(DataError, match=r"^Only 4 of the 120 images have features of their own, too few to look for 5"):
+        choose_k(np.repeat(np.eye(4) * 5, 30, axis=0), 5, 9)
 
 
 def test_images_that_repeat_bound_the_range():

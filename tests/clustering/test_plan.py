@@ -3,6 +3,7 @@ import pytest
 from clustering.made import photographs
 from PIL import Image
 
+import imcswav
 from imcswav.clustering.plan import BACKBONE, plan
 from imcswav.errors import DataError, ImcswavError, RunError
 from imcswav.recipe.files import load_recipe
@@ -66,6 +67,17 @@ def test_batches_are_of_what_will_be_trained_on(tmp_path, distinct, batch):
     for number in range(30):
         (tmp_path / f"broken {number}.png").write_text("no image")
     assert loaded(plan(tmp_path, scratch=True, distinct=distinct)).trainer.batch_size == batch
+
+
+def test_best_of_a_run_takes_images_as_the_run_had_them(tiny, tmp_path):
+    grey(tmp_path / "photos", 20)
+    done = imcswav.run(tiny, {"trainer.max_steps": 1}, out=tmp_path / "run")
+    found = plan(tmp_path / "photos", backbone=str(done.path), quality="best")
+    facts = done.load("cpu").facts
+    assert [found.changes[f"data.{name}"] for name in ("size", "channels", "resize")] == [
+        facts.size, facts.channels, facts.resize,
+    ]  # fmt: skip
+    assert load_recipe(found.recipe, found.changes).data.size == facts.size
 
 
 def test_mistakes_are_one_sentence(tmp_path):

@@ -12,6 +12,10 @@ import tomli_w
 from conftest import TINY
 from safetensors.torch import load_file
 
+from imcswav import launch
+from imcswav.recipe.files import load_recipe
+from imcswav.runs import RunFolder
+
 CASE = Path(__file__).with_name("trouble_case.py")
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR", "COLUMNS": "200"}
 
@@ -103,3 +107,17 @@ def test_what_one_process_has_to_do_is_refused_to_several(recipe, tmp_path, comm
     refused = under_torchrun(tmp_path, "none", "0", "0", *command)
     assert refused.returncode != 0
     assert refused.stderr.count(sentence) == 1
+
+
+def test_processes_started_anew_go_on_with_a_run_of_their_recipe_only(recipe, tmp_path, monkeypatch):
+    asked, other = load_recipe(recipe), load_recipe(recipe, {"clusters": 5})
+    RunFolder.create(asked.resolved(), tmp_path / "run")
+    assert launch.to_go_on_with(lambda: asked, tmp_path / "run", False) is None
+    monkeypatch.setattr(launch, "restarted", lambda: True)
+    assert launch.to_go_on_with(lambda: asked, tmp_path / "run", False) == tmp_path / "run"
+    assert launch.to_go_on_with(lambda: other, tmp_path / "run", False) is None  # which is refused, for it is filled
+
+
+def test_what_is_to_be_kept_is_refused_before_processes_are_started(recipe, tmp_path):
+    told = started("-m", "imcswav", "run", recipe, "--devices", "2", "--keep", "best", cwd=tmp_path)
+    assert (told.returncode, told.stderr.count("--keep and --keep-by choose among several runs")) == (2, 1)

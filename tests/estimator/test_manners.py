@@ -177,6 +177,25 @@ def test_what_is_wrong_with_values_is_a_value_error_as_in_scikit_learn(parameter
         estimator().fit([tmp_path / "broken.png"])
 
 
+def test_settings_as_tables_and_a_backbone_beside_a_recipe_that_trains():
+    with pytest.raises(ValueError, match=r"'trainer.device', which is the parameter device"):
+        estimator(settings={"trainer": {"device": "cpu"}}).fit(PIXELS)
+    with pytest.raises(ValueError, match="the recipe tiny trains one; leave one of the two out"):
+        estimator(backbone="resnet18").fit(PIXELS)
+
+
+def test_an_image_is_not_taken_for_a_table_and_torch_is_left_as_it_was():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        fitted = estimator().fit(PIXELS)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    with pytest.raises(ValueError, match="X has 2 axes, as one image or a table has, and images were fitted on"):
+        fitted.predict(PIXELS[0])
+    assert len(fitted.predict(PIXELS[:1])) == 1
+
+
 def test_what_is_no_table_of_images_is_told():
     with pytest.raises(TypeError, match=r"image_shape has to be .* not 8"):
         estimator(image_shape=8).fit(PIXELS.reshape(len(PIXELS), -1))

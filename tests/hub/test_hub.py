@@ -209,6 +209,16 @@ def test_a_repository_with_a_model_is_left_alone_unless_update_is_asked_for(run,
     assert hub.files["weights.safetensors"] != b"old"
 
 
+def test_what_is_wrong_here_is_no_fault_of_the_hub_where_nothing_is_made(run, hub, monkeypatch):
+    def broken(*rest):
+        raise KeyError("trained_on")
+
+    monkeypatch.setattr("imcswav.hub.card", broken)
+    with pytest.raises(KeyError, match="trained_on"):
+        push_run(run, "model")
+    assert hub.made == []
+
+
 def test_what_the_hub_refuses_is_one_sentence(run, hub):
     hub.fails = huggingface_hub.errors.LocalTokenNotFoundError("Token is required\nbut no token found.")
     with pytest.raises(ImcswavError, match="log in with: hf auth login"):

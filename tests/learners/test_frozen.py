@@ -70,6 +70,14 @@ def test_a_run_without_training_leaves_a_model_that_assigns(tmp_path, monkeypatc
     assert (again.path / "assignments.csv").read_text() == (done.path / "assignments.csv").read_text()
 
 
+def test_views_that_change_nothing_are_warned_of(tmp_path):
+    told = []
+    imcswav.run(RECIPE, {"predict.views": 4}, out=tmp_path / "run", data=data(), warn=told.append)
+    assert [str(one) for one in told if one.path == "predict.views"] == [
+        "predict.views: the learner 'frozen' assigns whole images, once each. Leave it at 1."
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

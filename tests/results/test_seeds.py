@@ -125,9 +125,10 @@ def test_where_to_run_may_change_on_going_on(recipe, tmp_path, monkeypatch):
     def stop(learner, progress):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(MultiView, "after_step", stop)
-        run_seeds(recipe, "0", out=tmp_path / "seeds", data=images())
+        with pytest.raises(KeyboardInterrupt):
+            run_seeds(recipe, "0", out=tmp_path / "seeds", data=images())
     place = {"evaluation.time_to_acc": 0.01, "trainer.log_every": 1}
     result = run_seeds(recipe, "0", place, out=tmp_path / "seeds", data=images(), resume=True)
     assert result.runs[0].summary["time_to_acc"] == 0.01
