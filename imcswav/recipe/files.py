@@ -14,7 +14,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.recipe import Recipe, gather
 from imcswav.recipe.errors import Path as Keys
 from imcswav.recipe.errors import problems_of, shown, written
-from imcswav.recipe.merge import Override, Overrides, apply, merge, odd, parse_overrides, unaliased
+from imcswav.recipe.merge import Override, Overrides, apply, merge, odd, parse_overrides, turning, unaliased
 from imcswav.recipe.salvage import salvage
 from imcswav.recipe.sources import Layer, read_layers, recipe_names
 
@@ -38,11 +38,11 @@ class _Origin:
     def where(self, path: Keys) -> str:
         """File and line of a path in gathered tables, or of what it is in."""
         keys = tuple(map(str, path))
-        in_file = any(layer.place(path) for layer in self.layers if path)
+        new = [length for length in range(1, len(path) + 1) if not self._in_file(path[:length])]
         for change in self.changes:
             asked = tuple(map(str, change.path))
-            renamed = asked[-1] == "name" and asked[:-1] == keys
-            made = not in_file and asked[: len(keys)] == keys  # a table that only an override brought about
+            renamed = asked[-1] in turning() and asked[:-1] == keys
+            made = any(asked[:length] == keys[:length] for length in new)  # a table that only an override brought about
             if keys[: len(asked)] == asked or (keys and (renamed or made)):
                 return change.where
         for length in range(len(path), 0, -1):
@@ -50,6 +50,9 @@ class _Origin:
                 if place := layer.place(path[:length]):
                     return place
         return self.name if self.layers[0].lines else ""
+
+    def _in_file(self, path: Keys) -> bool:
+        return any(layer.place(path) for layer in self.layers)
 
     def rename(self, path: Keys) -> Keys:
         """The path as written: below [learner] only where the user put it there."""

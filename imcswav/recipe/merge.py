@@ -54,8 +54,8 @@ class Override:
         A new name, or hinge, changes the table it is in.
         """
         last = self.path[-1]
-        turning = last in _turning() and len(self.path) > 1
-        return len(self.path) - turning, 0 if last == "name" else 1 if turning else 2
+        turns = last in turning() and len(self.path) > 1
+        return len(self.path) - turns, 0 if last == "name" else 1 if turns else 2
 
 
 def merge(base: Any, new: Any, path: Path = ()) -> Any:
@@ -92,7 +92,8 @@ def _inherited(base: dict[str, Any], new: dict[str, Any], path: Path) -> dict[st
     return base
 
 
-def _turning() -> set[str | None]:
+def turning() -> set[str | None]:
+    """Settings by which a table becomes that of another component, or of another kind of its own."""
     from imcswav.plugins import registry
 
     return {"name", *(cls.Config.hinge for cls in registry())}
