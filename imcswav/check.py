@@ -10,7 +10,6 @@ import dataclasses
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -159,11 +158,10 @@ def _check_placement(settings: Data.Config) -> list[Problem]:
 
 
 def _check_views(recipe: Recipe) -> list[Problem]:
-    learner: Any = recipe.learner.owner
-    views = recipe.predict.views
-    if learner.assigns_by_views or views == 1:
+    learner, views = recipe.learner, recipe.predict.views
+    if not isinstance(learner, Learner.Config) or getattr(learner.owner, "assigns_by_views", True) or views == 1:
         return []
-    message = f"the learner '{learner.name}' assigns whole images, once each."
+    message = f"the learner '{learner.owner.name}' assigns whole images, once each."
     return [Problem("predict.views", message, "Leave it at 1.", views, severity="warning")]
 
 

@@ -46,8 +46,8 @@ class Part:
         """Turn a table, a bare name or a ready Config into the Config of the component it names."""
         from imcswav.plugins import registry
 
-        if isinstance(value, Component.Config) and value.owner.kind == self.kind:
-            return value
+        if isinstance(value, Component.Config) and getattr(value, "owner", self).kind == self.kind:
+            return value  # one of no component stands in for what can't be read
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping):
             message = f"must be a {self.kind}: a table with a name, or only the name. {self._known()}"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from imcswav.launch import launched
+
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143} | ({signal.SIGUSR1: 143} if hasattr(signal, "SIGUSR1") else {})
 """Exit code by signal."""
 
@@ -34,11 +36,13 @@ class Stopping:
     def listening(self) -> Iterator[None]:
         """Note the first signal for whoever looks at ``asked``; a Ctrl-C after it stops at once.
 
-        A second SIGTERM is not more than the first: SLURM may deliver one several times.
+        A second SIGTERM is not more than the first: SLURM may deliver one several times. But a launcher of several
+        processes, which passes the first Ctrl-C on, makes a SIGTERM of the second.
         """
 
         def ask(number: int, frame: FrameType | None) -> None:
-            if self.asked is not None and number == signal.SIGINT:
+            passed_on = launched() > 1 and self.asked == signal.SIGINT
+            if self.asked is not None and (number == signal.SIGINT or passed_on):
                 raise KeyboardInterrupt
             self.asked = self.asked or number
 

@@ -36,6 +36,15 @@ def test_ctrl_c_after_any_signal_stops_at_once(first):
     assert stopping.asked == first
 
 
+def test_a_launcher_passes_a_second_ctrl_c_on_as_sigterm(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with Stopping().listening():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+
 def test_a_cluster_may_repeat_itself():
     stopping = Stopping()
     with stopping.listening():

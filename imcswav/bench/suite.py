@@ -67,7 +67,9 @@ def growth(recipe: Recipe, data: Data) -> dict[str, list[tuple[int, Changes, Dat
     points: dict[str, list[tuple[int, Changes, Data]]] = {
         "batch": [(size, {"trainer.batch_size": size}, data) for size in sizes],
         "images": [
-            (count, {}, with_images(data, count)) for count in (images // 4, images, 4 * images) if count >= batch
+            (count, {}, with_images(data, count))
+            for count in (images // 4, images, 4 * images)
+            if count >= batch and not data.streamed  # which would all be read, to be held in memory
         ],
     }
     learner: Any = recipe.learner

@@ -27,7 +27,7 @@ def check_multiview(config: MultiViewConfig, facts: RecipeFacts) -> list[Problem
         sizes = [group.size for group in config.views.groups()] + [facts.data.size]
         problems += _within("backbone", config.backbone.check_sizes(sizes, facts.data.channels))
         problems += _within("views", config.views.check_channels(facts.data.channels))
-        problems += check_bank(config, facts.data.subsets)
+        problems += check_bank(config, facts.data.subsets, (facts.data.images or 0) % facts.batch_size)
     together = facts.batch_size + max(loss.past_images() for loss in config.losses)
     coded = config.views.groups()[0].count * together
     for name, head in config.heads.items():
@@ -116,8 +116,11 @@ def check_copies(config: MultiViewConfig) -> list[Problem]:
     return problems
 
 
-def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None]) -> list[Problem]:
-    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses have to be fit for it."""
+def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None], left_out: int = 0) -> list[Problem]:
+    """The bank's subset and losses have to exist, an epoch has to fill it, and its losses have to be fit for it.
+
+    ``left_out``: images of an epoch that fill no batch, and may be the subset's.
+    """
     if config.bank is None:
         return []
     problems, names = [], [loss.owner.name for loss in config.losses]
@@ -129,6 +132,10 @@ def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None]) -> li
         message = f"the {count} images of the subset '{config.bank.subset}' never fill a bank of {config.bank.images}."
         remedy = "Take fewer, or more of the data: the bank is emptied at each epoch's start."
         problems.append(Problem("bank.images", message, remedy, config.bank.images))
+    elif count is not None and count - left_out < config.bank.images:
+        message = f"{left_out} images of an epoch fill no batch, and without those the bank may never be full."
+        remedy = f"Take {count - left_out} or fewer: the bank is emptied at each epoch's start."
+        problems.append(Problem("bank.images", message, remedy, config.bank.images, severity="warning"))
     for number, name in enumerate(config.bank.losses):
         if name not in names:
             problems.append(Problem(f"bank.losses.{number}", f"there is no loss '{name}'.", did_you_mean(name, names)))

@@ -227,3 +227,19 @@ def test_idle_steps_leave_frozen_prototypes_where_they_are():
     run(net, PER_EPOCH)
     assert net.bank._counts[1] > 0
     torch.testing.assert_close(net.heads["own"].weight, before, atol=1e-6, rtol=0)
+
+
+def test_images_left_out_of_an_epoch_may_leave_the_bank_unfilled():
+    split = dataclasses.replace(SPLIT, images=1000)
+    checked = settings(bank=BANK | {"images": 40}).check_recipe(RecipeFacts(split, clusters=3, batch_size=300))
+    (told,) = [problem for problem in checked if problem.path == "bank.images"]
+    assert (told.severity, told.message[:34]) == ("warning", "100 images of an epoch fill no bat")
+    assert not settings(bank=BANK | {"images": 40}).check_recipe(RecipeFacts(split, clusters=3, batch_size=250))
+
+
+def test_a_head_on_a_banked_one_is_run_with_it():
+    heads = SETTINGS["heads"] | {"last": {"name": "mlp", "input": "classifier", "width": "clusters"}}
+    heads["classifier"] = heads["classifier"] | {"width": 6}
+    net = settings(bank=BANK, heads=heads, assignment="last").build(facts=SPLIT, clusters=3)
+    assert {"classifier", "last"} <= set(net.bank.plan.run)
+    assert all(torch.isfinite(scalars["loss"]) for scalars in run(net, 4))
