@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -232,9 +233,9 @@ def complete(trainer: Trainer) -> RunResult:
 
 
 def _of_folder(error: OSError, folder: Path) -> bool:
-    """Whether it is the disk that refuses, or a file of the folder that can't be written."""
+    """Whether it is a disk that refuses or fails, or a file of the folder that can't be written."""
     files = [Path(name).absolute() for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
-    return error.errno in FULL or any(file.is_relative_to(folder.absolute()) for file in files)
+    return error.errno in FULL | {errno.EIO} or any(file.is_relative_to(folder.absolute()) for file in files)
 
 
 def _held(run: RunFolder) -> contextlib.AbstractContextManager[None]:
