@@ -232,10 +232,17 @@ def complete(trainer: Trainer) -> RunResult:
         trainer.call("close")
 
 
+FAILING = {errno.EIO, errno.ESTALE, errno.EFBIG, errno.ENOTCONN, errno.ENXIO, errno.ENODEV}
+"""What a disk says that fails, is gone, or allows no larger file."""
+
+
 def _of_folder(error: OSError, folder: Path) -> bool:
-    """Whether it is a disk that refuses or fails, or a file of the folder that can't be written."""
-    files = [Path(name).absolute() for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
-    return error.errno in FULL | {errno.EIO} or any(file.is_relative_to(folder.absolute()) for file in files)
+    """Whether it is a file of the folder; where none is named, a disk's, for training writes there alone."""
+    named = [name for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+    files = [Path(name).absolute() for name in named]
+    if not files:
+        return error.errno in FULL | FAILING
+    return any(file.is_relative_to(folder.absolute()) for file in files)
 
 
 def _held(run: RunFolder) -> contextlib.AbstractContextManager[None]:

@@ -190,7 +190,9 @@ def components(kind: str | None, pattern: str | None = None) -> None:
 def component(kind: str, name: str | None) -> None:
     """Every setting of one component, or of a table of the recipe that no component owns."""
     if kind in TABLES and name is not None:
-        raise ImcswavError(f"'{kind}' is a table of the recipe and has no '{name}' to show; leave that out.")
+        raise ImcswavError(
+            f"`imcswav show {kind}` takes no name, such as '{name}': it shows what such a table may hold."
+        )
     if kind in TABLES:
         return settings(f"[{kind}]" if kind != "recipe" else "a recipe", TABLES[kind])
     if name is None and kind not in KINDS:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imcswav.errors import ImcswavError, RunError
+from imcswav.errors import ImcswavError
 
 if TYPE_CHECKING:
     from imcswav.recipe import Recipe
@@ -110,10 +110,11 @@ def to_go_on_with(recipe: Callable[[], Recipe], out: Path | None, resume: bool) 
     if not (resume or any(distributed.of_all(restarted()))):  # each machine's launcher counts by itself
         return None
     found: Path | None = None
+    asked = recipe()  # in every process, lest the others wait where it can't be loaded
     if distributed.is_main():
         try:
-            found = RunFolder.latest_unfinished(recipe()).path if out is None else _same(RunFolder.open(out), recipe())
-        except RunError:  # what was restarted may have ended before it made its folder
+            found = RunFolder.latest_unfinished(asked).path if out is None else _same(RunFolder.open(out), asked)
+        except ImcswavError:  # what was restarted may have ended before it made its folder
             if resume:
                 raise
     return distributed.from_main(found)

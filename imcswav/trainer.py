@@ -118,7 +118,9 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         if self.interrupted:
-            self.call("interrupt")
+            with contextlib.ExitStack() as stack:  # all of them, though one may fail: the last one saves
+                for callback in reversed(self.callbacks):
+                    stack.callback(self._call, callback, "interrupt", ())
             raise self.stopping.error()
 
     @property
@@ -222,15 +224,18 @@ class Trainer:
         What the main process does alone may call hooks too: not of those that all processes have to call.
         """
         for callback in self.callbacks:
-            if callback.every_rank:
-                if not distributed.others_wait():
-                    getattr(callback, hook)(self, *arguments)
-                continue
-            if distributed.is_main():
-                with distributed.alone():
-                    getattr(callback, hook)(self, *arguments)
-            if hook in AGREED:
-                self.stopped = distributed.from_main(self.stopped)
+            self._call(callback, hook, arguments)
+
+    def _call(self, callback: Callback, hook: str, arguments: tuple[Any, ...]) -> None:
+        if callback.every_rank:
+            if not distributed.others_wait():
+                getattr(callback, hook)(self, *arguments)
+            return
+        if distributed.is_main():
+            with distributed.alone():
+                getattr(callback, hook)(self, *arguments)
+        if hook in AGREED:
+            self.stopped = distributed.from_main(self.stopped)
 
     def save(self) -> None:
         """Write a checkpoint of the present step, beside the training that follows; all processes have to call it."""

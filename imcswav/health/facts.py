@@ -47,6 +47,11 @@ class Facts:
         """All settings of this name with their values, as "losses.0.solver.epsilon (0.05)"; "" where there is none."""
         return " and ".join(f"{path} ({value})" for path, value in self._found(name, within))
 
+    def owner(self, name: str, within: str = "") -> Any:
+        """The name of the component whose setting it is; None where there is none such."""
+        path = next((path for path, _ in self._found(name, within)), "")
+        return self.settings.get(f"{path.rpartition('.')[0]}.name")
+
     def _found(self, name: str, within: str) -> Iterator[tuple[str, Any]]:
         for path, value in self.settings.items():
             inside = not within or path.startswith(f"{within}.")

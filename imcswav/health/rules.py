@@ -191,7 +191,7 @@ def _clusters_die(scope: Scope) -> str:
 def _more_entropy(scope: Scope) -> str:
     facts, place = scope.facts, scope.place or "losses"
     beta, value = facts.named("entropy_weight", place), facts.value("entropy_weight", place)
-    if value is not None and value <= 1 and facts.settings.get(f"{place}.name") == "imc":
+    if value is not None and value <= 1 and facts.owner("entropy_weight", place) == "imc":
         return f"nothing drives them apart, so raise {beta} above 1 (4 is usual)"
     return f"{_slower(facts)}, or raise {beta}" if beta else f"{_slower(facts)}, or ask for fewer clusters"
 

@@ -134,7 +134,9 @@ def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None], left_
         problems.append(Problem("bank.images", message, remedy, config.bank.images))
     elif count is not None and count - left_out < config.bank.images:
         message = f"{left_out} images of an epoch fill no batch, and without those the bank may never be full."
-        remedy = f"Take {count - left_out} or fewer: the bank is emptied at each epoch's start."
+        sure = count - left_out
+        lower = f"Take {sure} or fewer" if sure > 1 else "Take a trainer.batch_size that leaves out fewer"
+        remedy = f"{lower}: the bank is emptied at each epoch's start."
         problems.append(Problem("bank.images", message, remedy, config.bank.images, severity="warning"))
     for number, name in enumerate(config.bank.losses):
         if name not in names:

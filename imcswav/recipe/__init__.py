@@ -212,10 +212,9 @@ class Recipe(Settings):
         callbacks = own.get("callbacks", {})
         if isinstance(callbacks, dict):
             filled: dict[str, Any] = {name: {} for name in DEFAULT_CALLBACKS} | callbacks
-            filled[LAST] = filled.pop(LAST)
-            own["callbacks"] = {
-                key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()
-            }
+            named = {key: {"name": key, **value} if isinstance(value, dict) else value for key, value in filled.items()}
+            last = {key for key, value in named.items() if isinstance(value, dict) and value["name"] == LAST}
+            own["callbacks"] = {key: named[key] for key in sorted(named, key=last.__contains__)}
         return own
 
     def resolved(self) -> Self:

@@ -38,11 +38,11 @@ class _Origin:
     def where(self, path: Keys) -> str:
         """File and line of a path in gathered tables, or of what it is in."""
         keys = tuple(map(str, path))
-        new = [length for length in range(1, len(path) + 1) if not self._in_file(path[:length])]
         for change in self.changes:
             asked = tuple(map(str, change.path))
             renamed = asked[-1] in turning() and asked[:-1] == keys
-            made = any(asked[:length] == keys[:length] for length in new)  # a table that only an override brought about
+            table = path[:-1] if len(path) > 2 and path[-1] == "name" else path
+            made = asked[: len(table)] == keys[: len(table)] and not self._in_file(table)  # by an override alone
             if keys[: len(asked)] == asked or (keys and (renamed or made)):
                 return change.where
         for length in range(len(path), 0, -1):
@@ -52,7 +52,7 @@ class _Origin:
         return self.name if self.layers[0].lines else ""
 
     def _in_file(self, path: Keys) -> bool:
-        return any(layer.place(path) for layer in self.layers)
+        return any(layer.place(path) for layer in self.layers if path)
 
     def rename(self, path: Keys) -> Keys:
         """The path as written: below [learner] only where the user put it there."""

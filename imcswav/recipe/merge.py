@@ -36,6 +36,8 @@ class Override:
     text: str | None = None
     """As it was typed; None where it came as a value, from Python."""
     in_learner: bool = False
+    table: Path | None = None
+    """Of a setting that was given in a table, the table."""
 
     @property
     def where(self) -> str:
@@ -49,13 +51,13 @@ class Override:
 
     @property
     def turn(self) -> tuple[int, int]:
-        """When it is applied: by how deep the table stands that is changed, and there names, then hinges, then others.
+        """When it is applied: by how deep the table stands that is changed, and of one table its hinge last.
 
         A new name, or hinge, changes the table it is in.
         """
         last = self.path[-1]
         turns = last in turning() and len(self.path) > 1
-        return len(self.path) - turns, 0 if last == "name" else 1 if turns else 2
+        return len(self.path) - turns, int(turns and last != "name")
 
 
 def merge(base: Any, new: Any, path: Path = ()) -> Any:
@@ -106,14 +108,26 @@ def parse_overrides(overrides: Overrides) -> tuple[list[Override], list[Problem]
     for entry in [overrides] if isinstance(overrides, str | Mapping) else overrides:
         if isinstance(entry, Mapping):
             values = ((str(key), _REMOVED if value is None else unaliased(value)) for key, value in entry.items())
-            parsed += [one for key, value in values for one in _leaves(_override(key, value, None))]
+            given = [_override(key, value, None) for key, value in values]
+            parsed = _added(parsed, given)
             continue
         key, equals, text = (part.strip() for part in str(entry).partition("="))
         if key and equals:
-            parsed += _leaves(_override(key, _value(text), text))
+            parsed = _added(parsed, [_override(key, _value(text), text)])
         else:
             problems.append(Problem(short(entry), "is no setting.", "Write path=value.", entry, where=TYPED))
     return sorted(parsed, key=lambda override: override.turn), problems
+
+
+def _added(parsed: list[Override], given: Sequence[Override]) -> list[Override]:
+    """With further overrides: one that is no table takes the place of the tables given before for what it sets."""
+    for override in given:
+        leaves = _leaves(override)
+        if leaves == [override]:
+            size = len(override.path)
+            parsed = [one for one in parsed if one.table is None or one.table[:size] != override.path]
+        parsed = [*parsed, *leaves]
+    return parsed
 
 
 def _leaves(override: Override, depth: int = 0) -> list[Override]:
@@ -121,9 +135,15 @@ def _leaves(override: Override, depth: int = 0) -> list[Override]:
     table = override.value
     if not (isinstance(table, dict) and table and all(isinstance(key, str) for key in table)) or depth > DEPTH:
         return [override]
-    typed_so = override.text is not None
+    whole = override.table or override.path
     parts = (
-        replace(override, path=(*override.path, key), value=value, text=_inline(value) if typed_so else None)
+        replace(
+            override,
+            path=(*override.path, key),
+            value=_REMOVED if value is None else value,
+            text=None if override.text is None else _inline(value),
+            table=whole,
+        )
         for key, value in table.items()
     )
     return [leaf for part in parts for leaf in _leaves(part, depth + 1)]
@@ -132,7 +152,7 @@ def _leaves(override: Override, depth: int = 0) -> list[Override]:
 def joined(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
     """The overrides and further changes, which have the last word."""
     if isinstance(overrides, Mapping):
-        return {**overrides, **changes}
+        return {**{key: value for key, value in overrides.items() if key not in changes}, **changes}
     return [*([overrides] if isinstance(overrides, str) else overrides), changes]
 
 
@@ -210,8 +230,8 @@ def _apply(tables: dict[str, Any], override: Override) -> Problem | None:
         if place == len(path) - 1:
             _put(at, key, old, override)
             break
-        if old is _REMOVED or isinstance(old, str):
-            at[key] = {} if old is _REMOVED else {"name": old}
+        if old is _REMOVED or old is None or isinstance(old, str):
+            at[key] = {"name": old} if isinstance(old, str) else {}
         elif not isinstance(old, dict | list):
             return _misfit(path[: place + 1], f"is {short(old)} and has no '{path[place + 1]}'.", old)
         at = at[key]

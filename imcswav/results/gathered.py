@@ -150,8 +150,10 @@ def _numbers(named: Sequence[tuple[Hashable, str]]) -> list[str]:
 
 
 def _source(tables: dict[str, Any]) -> str:
-    """Which images a recipe takes, as text, but for the form in which it takes them."""
-    return json.dumps({k: v for k, v in tables.get("data", {}).items() if k not in FORM}, sort_keys=True, default=str)
+    """Which images a recipe takes, as text, but for their form, and the place of those that are the same everywhere."""
+    data = tables.get("data", {})
+    form = (*FORM, "download", "root") if "download" in data else FORM
+    return json.dumps({key: value for key, value in data.items() if key not in form}, sort_keys=True, default=str)
 
 
 def _settings(tables: dict[str, Any]) -> str:

@@ -77,8 +77,9 @@ def run_seeds(
         check_signal(known["keep_by"], len(known["seeds"]))
         if not loaded.evaluation.signals:
             raise ImcswavError("--keep needs signals; leave evaluation.signals = false out of the recipe.")
-        if resume:
-            check_known(known["keep_by"], SeedsResult(folder, finished_runs(folder)).signals)
+        done = finished_runs(folder) if resume else {}
+        if done.keys() >= set(known["seeds"]):  # else the signal may still come
+            check_known(known["keep_by"], SeedsResult(folder, done).signals)
     told = once(warn), tell or _nothing, written or _nothing, go_on or _go_on(folder)
     return _Series(folder, known, recipe, overrides, data, *told).run()
 
@@ -112,8 +113,8 @@ class _Series:
 
     def run(self) -> SeedsResult:
         """Every seed that isn't finished; the list is written just before the first run's folder is made."""
-        done = finished_runs(self.folder)
-        seeds = self.known["seeds"]
+        done = dict(finished_runs(self.folder))
+        before, seeds = set(done), self.known["seeds"]
         try:
             for number, seed in enumerate(seeds, 1):
                 self.tell(f"Seed {seed} ({number} of {len(seeds)})")
@@ -123,29 +124,33 @@ class _Series:
                     self._write(self._result(done))
                 self.tell(f"Seed {seed}: {_line(done[seed])}")
         except (KeyboardInterrupt, Terminated):
-            left = ", ".join(str(seed) for seed in seeds if seed not in done)
-            self.tell(f"Seeds not finished: {left}; go on with: {self.go_on}")
+            if left := [str(seed) for seed in seeds if seed not in done]:
+                self.tell(f"Seeds not finished: {', '.join(left)}; go on with: {self.go_on}")
             raise
-        return self._chosen(done)
+        return self._chosen(self._result(done).runs, whole=before >= set(seeds))
 
     def _result(self, done: Mapping[int, RunResult]) -> SeedsResult:
         """What is finished, in the order of the seeds."""
         return SeedsResult(self.folder, {seed: done[seed] for seed in self.known["seeds"] if seed in done})
 
-    def _chosen(self, done: dict[int, RunResult]) -> SeedsResult:
-        """All runs with how far they agree, and the one kept; all but this is written too where a signal is missed."""
+    def _chosen(self, done: dict[int, RunResult], whole: bool) -> SeedsResult:
+        """All runs with how far they agree, and the one kept.
+
+        Where no run has the signal, all but this is written, so that the series can be gone on with; nothing where the
+        series was ``whole`` before, and may have kept a run.
+        """
         wanted = all(run.summary.get("signals") != {} for run in done.values())  # empty where the recipe wants none
         agreement = seed_agreement({seed: run.path for seed, run in done.items()}) if wanted else {}
         result = replace(self._result(done), agreement=agreement)
-        by, self.known["keep_by"] = self.known.get("keep_by"), None
-        if by is None:
-            self._write(result)
-            return result
+        by = self.known.get("keep_by")
         try:
-            result = replace(result, kept=choose(result.signals, by))
-            self.known["keep_by"] = by
-        finally:
-            self._write(result)  # without the name of a signal that no run has, so that the series can be gone on with
+            result = replace(result, kept=None if by is None else choose(result.signals, by))
+        except RunError:
+            if not whole:
+                self.known["keep_by"] = None
+                self._write(result)
+            raise
+        self._write(result)
         return result
 
     def _run(self, seed: int, done: Mapping[int, RunResult]) -> RunResult:

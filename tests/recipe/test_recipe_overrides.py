@@ -96,6 +96,25 @@ def test_a_name_in_a_table_comes_before_its_settings(folder):
         assert load_recipe("toy.toml", overrides).learner.losses[0].margin == 4.0
 
 
+def test_a_whole_value_takes_the_place_of_what_was_given_before_it(folder):
+    def solver(*overrides):
+        return load_recipe("toy.toml", overrides).learner.losses[0].solver
+
+    sharp = "losses.0.solver={name='sharp', epsilon=0.5}"
+    assert solver("losses.0.solver=flat", "losses.0.solver.name=sharp").owner.name == "sharp"
+    assert solver("losses.0.solver.name=sharp", "losses.0.solver=flat").owner.name == "flat"
+    assert solver("losses.0.solver=flat", sharp).epsilon == 0.5
+    assert solver(sharp, "losses.0.solver=flat").owner.name == "flat"
+    assert solver(sharp, {"losses.0.solver": "sharp"}).epsilon == 0.1
+    assert load_recipe("toy.toml", [{"trainer": {"epochs": 3}}, {"trainer": {"epochs": None}}]).trainer.epochs == 100
+
+
+def test_mistakes_of_a_file_are_not_those_of_an_override_beside_them(folder):
+    (folder / "wrong.toml").write_text('extends = "toy.toml"\n\n[[losses]]\nname = "push"\nmargim = 3\n')
+    found = problems("wrong.toml", ["mode=odd", "trainer.log_every=5"])
+    assert [one.where for one in found.values()] == ["wrong.toml:5"]
+
+
 def test_the_later_of_two_equal_paths_wins(folder):
     assert load_recipe("toy.toml", ["seed=1", "seed=2"]).seed == 2
 

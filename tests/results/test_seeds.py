@@ -117,7 +117,7 @@ def test_a_finished_series_stays_whole_where_it_is_stopped_once_more(recipe, tmp
 
     with pytest.raises(KeyboardInterrupt):
         resume_seeds(folder, data=images(), tell=stop)
-    assert said[-1].startswith("Seeds not finished: ; go on")
+    assert said[-1] == "Seed 1 (2 of 2)"  # nothing is left to go on with
     assert (folder / "seeds.json").read_text() == before
 
 
