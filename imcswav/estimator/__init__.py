@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,8 @@ class ImageClustering(_Base):
 
     _stacks = False
     """Whether what was fitted on were grey images (N, H, W)."""
+    _values: int | None = None
+    """How many values an image had that was fitted on, where all had as many."""
 
     def __init__(
         self,
@@ -93,11 +96,6 @@ class ImageClustering(_Base):
             except RecipeError as error:
                 raise named(error) from error
         return self
-
-    @property
-    def _of_images(self) -> bool:
-        """Whether what was fitted on were images, not a table of them."""
-        return not hasattr(self, "n_features_in_")
 
     def _fit(self, X: Any) -> None:
         seed = drawn_seed(self.random_state)
@@ -175,7 +173,7 @@ class ImageClustering(_Base):
         if reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of a table that was fitted on before
                 self.__dict__.pop(name, None)
-            self.value_range_, self._stacks = None, False
+            self.value_range_, self._stacks, self._values = None, False, None
         items = one_by_one(X)
         if items is None and isinstance(X, str | os.PathLike):
             raise ValueError(
@@ -187,7 +185,7 @@ class ImageClustering(_Base):
         if together is not None:
             array = self._array(together, reset)
             if reset:
-                self.value_range_ = value_range([array])
+                self.value_range_, self._values = value_range([array]), math.prod(array.shape[1:])
             rows: Array = rescaled(array, self.value_range_)
             return rows
         assert items is not None
@@ -208,12 +206,12 @@ class ImageClustering(_Base):
             # three grey images have the shape of one in colour, but as many axes as those that were fitted on
             grey = dimensions == 3 and self._stacks and images.shape[2] != 3
             return images[:, None] if grey else images
-        if not reset and self._of_images and self.image_shape is None:
-            raise ValueError(
-                f"X has {dimensions} axes, as one image or a table has, and images were fitted on; give images, one of "
-                f"them as (1, height, width)."
-            )
         flat_NP: Array = validate_data(self, X, reset=reset, ensure_min_samples=least)
+        if not reset and self._values not in (None, flat_NP.shape[1]):  # of a table scikit-learn has told
+            raise ValueError(
+                f"X has {flat_NP.shape[1]} values a row, and images of {self._values} were fitted on; give images, a "
+                f"single one as (1, height, width)."
+            )
         return unflatten(flat_NP, self.image_shape)
 
     @property

@@ -100,7 +100,7 @@ def test_near_is_one_or_ten_percent():
 
 def test_disagreement_is_said():
     def said(**votes):
-        return sentence(10, (9, 12), True, votes, range(2, 51), 50)
+        return sentence(10, (9, 12), True, votes, range(2, 51), 50, 200)
 
     assert said(a=(10, True), b=(11, True)) == "K = 10, spread 9–12. All 2 signals agree."
     assert "2 of 3 signals agree; c says 4." in said(a=(10, True), b=(9, True), c=(4, True))
@@ -112,11 +112,13 @@ def test_disagreement_is_said():
 
 def test_an_end_of_the_range_is_said_where_a_wider_one_helps():
     def said(k, counts, asked):
-        return sentence(k, (k, k), True, {"a": (k, True)}, counts, asked)
+        return sentence(k, (k, k), True, {"a": (k, True)}, counts, asked, 200)
 
     assert "50 is an end of the range; look at a wider one." in said(50, range(2, 51), 50)
     assert "5 is an end of the range" in said(5, range(5, 51), 50)
     assert "end of the range" not in said(2, range(2, 51), 50)
     few = said(8, range(2, 9), 50)  # there are too few images for a wider one
     assert few.endswith("Only up to 8 clusters were looked at: there are too few different images for more.")
-    assert "end of the range" in sentence(50, (50, 50), True, {"a": (50, True)}, range(2, 51), 50)
+    most = said(8, range(2, 201), 300)
+    assert most.endswith("Only up to 200 clusters were looked at: no more are ever looked for.")
+    assert "end of the range" in sentence(50, (50, 50), True, {"a": (50, True)}, range(2, 51), 50, 200)

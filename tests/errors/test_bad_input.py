@@ -49,7 +49,7 @@ def test_there_are_cases_of_everything():
 def test_a_case_that_writes_is_caught(base, tmp_path):
     def prepare(world):
         world.write("labels.csv", "mine")
-        world.patch.setattr("imcswav.results.predict.refuse_existing", lambda *given: None)
+        world.patch.setattr("imcswav.results.predict.refuse_existing", lambda *given, **named: None)
         return "predict run photos --out new.csv"
 
     found = outcome(Case("commands", "x", prepare, "", 0, "", ""), base, tmp_path / "case")

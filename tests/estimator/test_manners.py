@@ -191,7 +191,9 @@ def test_an_image_is_not_taken_for_a_table_and_torch_is_left_as_it_was():
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
-    with pytest.raises(ValueError, match="X has 2 axes, as one image or a table has, and images were fitted on"):
+    with pytest.raises(
+        ValueError, match="X has 8 values a row, and images of 64 were fitted on; give images, a single one as"
+    ):
         fitted.predict(PIXELS[0])
     assert len(fitted.predict(PIXELS[:1])) == 1
 

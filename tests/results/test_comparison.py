@@ -144,7 +144,7 @@ def test_a_series_of_seeds_stands_for_its_runs(tiny, tmp_path, two):
 
 
 def test_what_can_t_be_compared(two, tmp_path):
-    with pytest.raises(ImcswavError, match="at least two runs"):
+    with pytest.raises(ImcswavError, match="at least two finished runs"):
         compare_runs(two[:1])
     with pytest.raises(RunError, match="no run folder"):
         compare_runs([two[0], tmp_path])
