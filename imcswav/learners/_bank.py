@@ -53,9 +53,8 @@ def plan(settings: BankSettings, heads: Mapping[str, Head.Config], order: Iterab
     for number, loss in enumerate(losses):
         (own if number in banked else others).update(*(path(heads, name) for name in named_heads(loss).values()))
     alone = own - others
-    later = {
-        name for name in heads if name not in own | others and alone & set(path(heads, name))
-    }  # nobody's, after them
+    # heads that no loss reads, on top of those: without these they can't be run
+    later = {name for name in heads if name not in own | others and alone & set(path(heads, name))}
     run = tuple(name for name in order if name in alone | later)
     read = {heads[name].input for name in run}.union(*(named_heads(losses[number]).values() for number in banked))
     return Plan(banked, run, tuple(sorted(read.difference(run))))
