@@ -3,12 +3,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_trainer import StopAfter
 from tiny import blobs, short_run
 
 import imcswav
 from imcswav import checkpoint
+from imcswav.api import complete
+from imcswav.build import build_run
 from imcswav.callbacks.checkpoint import Checkpoint
+from imcswav.callbacks.metrics import Metrics
 from imcswav.data.array import ArrayData
+from imcswav.recipe.files import load_recipe
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
@@ -83,3 +88,15 @@ def test_a_run_leaves_the_last_two(tiny, tmp_path):
     short_run(tiny, tmp_path / "run", **{"trainer.epochs": 3})
     names = [path.name for path in checkpoint.saved(tmp_path / "run" / "checkpoints")]
     assert names == ["step-000000008.pt", "step-000000012.pt"]
+
+
+def test_ctrl_c_saves_though_another_callback_fails_at_it(tiny, tmp_path, monkeypatch):
+    def fail(callback, trainer):
+        raise RuntimeError("a tracker's server is gone")
+
+    monkeypatch.setattr(Metrics, "interrupt", fail)
+    trainer, _ = build_run(load_recipe(tiny), out=tmp_path / "run")
+    StopAfter(trainer, 3)
+    with pytest.raises(RuntimeError, match="server is gone"):
+        complete(trainer)
+    assert checkpoint.load_latest(tmp_path / "run" / "checkpoints")["step"] == 3
