@@ -18,7 +18,7 @@ from imcswav.losses._queue import Queue
 from imcswav.part import Part
 from imcswav.plugins import hookimpl
 from imcswav.solvers import Solver
-from imcswav.step import Output, Progress, Step
+from imcswav.step import Output, Progress, Step, split
 
 
 class SwAV(Loss, name="swav"):
@@ -48,8 +48,14 @@ class SwAV(Loss, name="swav"):
         """Epoch, counted from 0, that is the first to fill the queue: embeddings of before would differ too much."""
 
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
-            """A warning when the training ends before the queue is full."""
-            if not self.queue or facts.steps is None:
+            """A queue without a head to score it anew, and a warning when the training ends before it is full."""
+            if not self.queue:
+                return []
+            setting, coded = ("codes", self.codes) if self.codes else ("scores", self.scores)
+            if split(coded)[1] == "features":
+                message = f"a queue is scored anew by a head, and '{coded}' are no head's."
+                return [Problem(setting, message, "Name a head, or leave the queue out.", coded)]
+            if facts.steps is None:
                 return []
             an_epoch = (facts.data.images or 0) // facts.batch_size if facts.data else 0
             images = max(0, facts.steps - self.queue_start * an_epoch) * facts.batch_size

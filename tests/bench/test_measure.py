@@ -7,7 +7,7 @@ from torch import nn
 
 from imcswav.bench.clock import Clock
 from imcswav.bench.counts import count
-from imcswav.bench.measure import count_pass, measure, memory_and_waits
+from imcswav.bench.measure import count_pass, lacking, measure, memory_and_waits
 from imcswav.bench.report import markdown, sheets
 from imcswav.bench.shares import Spans, _cutting, shares
 from imcswav.bench.subject import Subject
@@ -46,6 +46,18 @@ def test_any_learner_is_measured(plain):
     (sheet,) = sheets(whole)
     assert ("host synchronisations in a step, by its operators", "1") in sheet.rows
     assert "| host synchronisations in a step, by its operators | 1 |" in markdown(whole)
+
+
+def test_what_the_measured_steps_lack_is_told(tiny):
+    tiny["losses"] = [{"name": "swav", "queue": 16}, {"name": "imc"}]
+    case = subject(tiny)
+    case.step()
+    assert lacking(case) == ["Measured before the queue of 16 images is full; training takes longer once it is."]
+    case.step()
+    assert lacking(case) == []
+    tiny["losses"] = [{"name": "swav"}, {"name": "prototype_contrast", "labels": "kmeans"}]
+    found = lacking(subject(tiny, **{"learner.teacher.momentum": 0.9}))
+    assert found == ["The loss prototype_contrast is 0 in the measured steps; training takes longer once it is on."]
 
 
 def test_shares_add_up_to_the_step(tiny):

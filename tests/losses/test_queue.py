@@ -218,6 +218,15 @@ def test_a_queue_that_never_fills_is_told() -> None:
     assert problem.message == "the training sees 80 images, and a queue of 81 never fills."
 
 
+def test_a_queue_of_features_which_no_head_scores_is_refused() -> None:
+    facts = RecipeFacts(data=None, clusters=3, batch_size=8)
+    assert SwAV.Config(scores="features").check_recipe(facts) == []
+    assert SwAV.Config(queue=8, codes="teacher.prototypes", scores="features").check_recipe(facts) == []
+    for own, setting in (({"scores": "features"}, "scores"), ({"codes": "teacher.features"}, "codes")):
+        (problem,) = SwAV.Config(queue=8, **own).check_recipe(facts)
+        assert (problem.path, problem.severity) == (setting, "error")
+
+
 def test_a_queue_that_starts_too_late_is_told() -> None:
     data = DataFacts(images=40, channels=1, size=8, mean=(0.5,), std=(0.2,))
     facts = RecipeFacts(data=data, clusters=3, batch_size=8, steps=20)  # four epochs of five steps
