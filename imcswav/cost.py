@@ -93,6 +93,7 @@ def _dry_step(recipe: Recipe, learner: Learner, facts: DataFacts) -> tuple[float
     batch = Batch(torch.randint(0, 256, shape, dtype=torch.uint8), index, dict.fromkeys(facts.subsets, index))
     progress = Progress(0, 0, 1, 1)
     try:
+        learner.rehearse(SAMPLE)
         learner.prepare(progress)
         learner.before_step(progress)
         with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):

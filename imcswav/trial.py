@@ -127,6 +127,7 @@ def _measure(recipe: Recipe, facts: DataFacts, images: int, device: torch.device
         torch.cuda.reset_peak_memory_stats(device)
     engine = build_engine(recipe, settings.build(facts=neutral, clusters=recipe.clusters), device)
     engine.learner.train()
+    engine.learner.rehearse(images)
     index = torch.arange(images, device=device)
     shape = (images, facts.channels, facts.size, facts.size)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)

@@ -46,6 +46,14 @@ def test_a_teacher_costs_a_forward_pass_of_the_global_crops_and_its_weights(tiny
     assert taught.memory - alone.memory == pytest.approx(held, rel=0.05)
 
 
+def test_a_loss_that_waits_for_labels_of_k_means_is_counted(tiny):
+    tiny["learner"] = {"teacher": {}}
+    own = {"embeddings": "projection", "targets": "teacher.projection", "start": 0.7}
+    for labels in ("kmeans", "classifier"):
+        tiny["losses"] = [{"name": "prototype_contrast", "labels": labels, **own}]
+        assert estimate(tiny).operations > 0
+
+
 def test_memory_grows_with_the_batch_and_images(tiny):
     small, large = estimate(tiny), estimate(tiny, **{"trainer.batch_size": 512})
     fixed = cost.COPIES * 4 * small.parameters + 1797 * 64

@@ -24,7 +24,6 @@ def measure(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
     figures = whole_step(recipe, data, device)
     eager = Subject(changed(recipe, EAGER), data, device)
     eager.warm_up()
-    figures["notes"] += lacking(eager)
     operations = floating_point_operations(eager.forward_backward)
     dtype = torch.bfloat16 if figures["precision"] == "bf16" else torch.float32
     rate = matrix_rate(clock, dtype)
@@ -62,18 +61,6 @@ def whole_step(recipe: Recipe, data: Data, device: torch.device) -> dict[str, An
         **memory_and_waits(subject),
         "notes": list(subject.engine.notes),
     }
-
-
-def lacking(subject: Subject) -> list[str]:
-    """A sentence for what training comes to have and the measured steps have not: losses that wait, a full queue."""
-    losses = {name: value for name, value in subject.forward().items() if name.startswith("loss/")}
-    off = [name.removeprefix("loss/") for name, value in losses.items() if not value]
-    notes = [f"The loss {name} is 0 in the measured steps; training takes longer once it is on." for name in off]
-    done = (subject.progress.step - subject.progress.steps // 2) * subject.batch_size
-    queued = max((loss.past_images() for loss in getattr(subject.recipe.learner, "losses", ())), default=0)
-    if queued > done:
-        notes.append(f"Measured before the queue of {queued} images is full; training takes longer once it is.")
-    return notes
 
 
 def memory_and_waits(subject: Subject) -> dict[str, Any]:

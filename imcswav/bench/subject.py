@@ -30,7 +30,8 @@ WARM_UP = {"cuda": 12, "cpu": 2}
 class Subject:
     """The training step of a recipe on a device, with a few batches of its data at hand.
 
-    Its steps lie in the middle of the training, where warm-up and frozen parts are behind. With ``ready`` its crops
+    Its steps lie in the middle of the training, where warm-up and frozen parts are behind and losses have what they
+    wait for. With ``ready`` its crops
     are made once, before the engine is, and handed to every step: ``crops``. Only the newest subject is to be run:
     what was compiled for earlier ones is forgotten.
     """
@@ -46,6 +47,7 @@ class Subject:
         self.batches = list(self.fetched(BATCHES))
         self.crops: list[Tensor] = self._make_ready() if ready else []
         self.engine = build_engine(recipe, self.learner, device)
+        self.learner.rehearse(len(data.train))
         per_epoch = len(data.train) // self.batch_size
         steps = recipe.trainer.steps(len(data.train))
         self.progress = Progress(steps // 2, steps // 2 // max(per_epoch, 1), steps, per_epoch)

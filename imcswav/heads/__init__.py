@@ -73,7 +73,7 @@ class Head(Component, nn.Module, kind="head"):
             return 1
 
         def check_training(self, coded: int, steps: int | None) -> list[Problem]:
-            """Problems with so many ``coded`` views that get codes together, and with a training of so many steps."""
+            """Problems with so many ``coded`` images that get codes together, and with a training of so many steps."""
             return []
 
     mixed_precision: ClassVar[bool] = False

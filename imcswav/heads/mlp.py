@@ -43,7 +43,7 @@ class MLP(Head, name="mlp"):
         """E, so many networks of this shape with random weights of their own are trained at once, each as if it were
         alone; the one whose own loss has the lowest running mean is used. What reads the head has to take copies, as
         the losses `imc` and `wpmi` do. Without ``detach``, what lies below gets the sum of their gradients;
-        ``trainer.clip_gradient`` takes one norm over all copies."""
+        ``trainer.clip_gradient`` takes one norm over all copies, the optimizer ``lars`` one trust ratio."""
 
         def out_features(self, in_features: int, clusters: int) -> int:
             """``width``, or K."""

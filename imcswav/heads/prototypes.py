@@ -12,6 +12,9 @@ from imcswav.heads import Head
 from imcswav.plugins import hookimpl
 from imcswav.step import Progress
 
+FULL = 4
+"""Prototypes an image of those balanced together, above which codes can't be sharp."""
+
 
 class Prototypes(Head, name="prototypes"):
     """Scores in [−1, 1]: rows scaled to length 1, times the prototypes, whose rows are of length 1.
@@ -34,8 +37,8 @@ class Prototypes(Head, name="prototypes"):
         def check_training(self, coded: int, steps: int | None) -> list[Problem]:
             """Warnings when batch and queue can't fill the prototypes evenly, and when they hardly ever move."""
             problems = []
-            if self.count > 2 * coded:
-                message = f"{self.count} prototypes are more than {coded} views with codes can fill evenly."
+            if self.count > FULL * coded:
+                message = f"{self.count} prototypes are more than {coded} images balanced together can fill evenly."
                 remedy = "Fewer prototypes, a larger batch or a queue give sharper codes."
                 problems.append(Problem("count", message, remedy, self.count, severity="warning"))
             if steps is not None and self.freeze_steps > steps // 2:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from imcswav.heads.prototypes import FULL
 from imcswav.health.facts import Facts, Scored
 
 GROWTH = 0.01
@@ -19,11 +20,9 @@ EXPLODED = 100.0
 DEAD_PROTOTYPES = 0.1
 """Least effective prototypes, as a share of those that a batch can fill; balanced codes have nearly all."""
 FLAT_CODES = 0.95
-"""Share of all prototypes over which codes may spread; healthy ones stay below 0.9 even in the first epochs."""
+"""Share of all prototypes over which codes may spread; healthy ones stay below 0.91 even in the first epochs."""
 CHANCE = 0.98
 """Share of ln P above which a loss says no more than equal guesses do; healthy ones pass 0.95 in some 100 steps."""
-FULL = 4.0
-"""Prototypes an image of those balanced together, above which codes can't be sharp; `imcswav check` warns there too."""
 DEAD_CLUSTERS = 0.5
 """Least effective clusters of a batch's mean assignment, as a share of K, or of its images where these are fewer: that
 of the callback ``collapse``."""
@@ -34,7 +33,7 @@ ALIKE = 0.05
 """Least ``feature_std``; at 0.05 the cosine between any two images is 0.9975. Healthy features have 0.3 to 0.7. It has
 to have been twice as much: an autoencoder begins near it, for its features then are biases above all."""
 DRAWN_ANEW = 0.8
-"""Churn as a share of that of clusters drawn anew, above which an epoch keeps nothing of what was learnt before."""
+"""Churn as a share of that of clusters drawn anew, above which nothing is kept of what was learnt before."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _nothing_said(scope: Scope) -> str:
 def _too_few_images(scope: Scope) -> str:
     assert scope.scored is not None
     facts, together = scope.facts, scope.scored.together
-    most = int(FULL * together)
+    most = FULL * together
     return (
         f"{scope.scored.prototypes} prototypes are too many for the {together} images that are balanced together, so "
         f"lower {facts.named('count', 'heads') or 'their number'} to {most} or less, raise "
@@ -227,8 +226,8 @@ def _drawn_anew(scope: Scope) -> bool:
 
 def _restless(scope: Scope) -> str:
     return (
-        f"From one epoch to the next {scope.values['churn']:.0%} of the images change their cluster, as if drawn anew, "
-        f"so the learning rate is too high: {_slower(scope.facts)}."
+        f"Since the last look {scope.values['churn']:.0%} of the images changed their cluster, as if drawn anew, so "
+        f"the learning rate is too high: {_slower(scope.facts)}."
     )
 
 

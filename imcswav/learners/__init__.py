@@ -135,6 +135,12 @@ class Learner(Component, nn.Module, kind="learner"):
                 raise NotRecordableError(f"learner '{self.name}' has the hook {name} and no phase(progress)")
         return None
 
+    def rehearse(self, images: int) -> None:
+        """Before steps that are only tried or measured, without epochs: be as in the midst of training.
+
+        ``images``: places of training images, 0 … N − 1, are what the steps' ``Batch.index`` has.
+        """
+
     def start_epoch(self, epoch: Epoch) -> None:
         """Before an epoch's first step, outside any recording.
 

@@ -28,8 +28,7 @@ def check_multiview(config: MultiViewConfig, facts: RecipeFacts) -> list[Problem
         problems += _within("backbone", config.backbone.check_sizes(sizes, facts.data.channels))
         problems += _within("views", config.views.check_channels(facts.data.channels))
         problems += check_bank(config, facts.data.subsets, (facts.data.images or 0) % facts.batch_size)
-    together = facts.batch_size + max(loss.past_images() for loss in config.losses)
-    coded = config.views.groups()[0].count * together
+    coded = facts.batch_size + max(loss.past_images() for loss in config.losses)
     for name, head in config.heads.items():
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
     for number, loss in enumerate(config.losses):
@@ -144,7 +143,7 @@ def check_bank(config: MultiViewConfig, subsets: Mapping[str, int | None], left_
     for number, loss in enumerate(config.losses):
         if loss.owner.name in config.bank.losses:
             problems += _within(f"losses.{number}", loss.check_banked())
-    if not problems and not plan(config.bank, config.heads, config.order(), config.losses).run:
+    if not (problems or check_names(config)) and not plan(config.bank, config.heads, config.order(), config.losses).run:
         message = "every head that the bank's losses read is read by another loss too, so they would train nothing."
         problems.append(Problem("bank.losses", message, "Leave the bank out, or give them a head of their own."))
     if set(names) <= set(config.bank.losses):

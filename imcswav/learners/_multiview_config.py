@@ -35,7 +35,7 @@ class MultiViewConfig(Learner.Config):
     losses: list[Annotated[Loss.Config, Part("loss")]] = Field(min_length=1)
     """Summed with their weights."""
     batch_norm: Literal["per_view", "pooled"] = "per_view"
-    """Statistics of each view apart, as published, or of all crops of a size together, which is faster."""
+    """Statistics of each view apart, as published, or of a group of crops together, which is faster."""
     activation_checkpointing: bool = False
     """Recompute each block's activations in the backward pass: a third more operations, much less memory;
     the network that trains is then not compiled."""

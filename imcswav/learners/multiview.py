@@ -211,6 +211,12 @@ class MultiView(Learner, name="multiview"):
         """Hand the hook to every part that has it."""
         self._hook("prepare", progress)
 
+    def rehearse(self, images: int) -> None:
+        """Losses have what they otherwise wait for."""
+        for part in self.losses:
+            loss: Any = part
+            loss.rehearse(images, self.clusters)
+
     def start_epoch(self, epoch: Epoch) -> None:
         """Hand the hook to every part that has it, with the means to get any head's outputs for all images."""
         given = dataclasses.replace(epoch, outputs=partial(outputs, self, epoch.images), clusters=self.clusters)

@@ -38,6 +38,9 @@ class Loss(Component, nn.Module, kind="loss"):
         """Whether torch.compile may take ``forward``: tensor operations alone, the same ones in every step."""
         return False
 
+    def rehearse(self, images: int, clusters: int) -> None:
+        """Before steps that are only tried or measured: be as in the midst of a training on so many images."""
+
     def forward(self, step: Step) -> Tensor:
         """The scalar loss, a mean over images, unweighted."""
         raise NotImplementedError

@@ -74,6 +74,13 @@ class Labels(TrainingState):
         if self.drop:
             self._hold("past", rows_ND)
 
+    def deal(self, images: int, clusters: int) -> None:
+        """Labels without a look at features, as many of each cluster; there are no centres to speak of."""
+        labels_N = torch.arange(images, device=self.labels.device) % clusters
+        self._hold("labels", labels_N)
+        self._hold("keep", torch.ones_like(labels_N, dtype=torch.bool))
+        self._hold("centres", torch.zeros(clusters, 0, device=self.labels.device))
+
     def members(self, index_B: Tensor) -> Tensor:
         """Whether an image belongs to a cluster, (B, K); to none when it is left out."""
         clusters_K = torch.arange(len(self.centres), device=self.labels.device)

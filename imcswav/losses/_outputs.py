@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from imcswav.step import Output
+from imcswav.errors import Problem, RecipeError
+from imcswav.step import Output, Step
+
+if TYPE_CHECKING:
+    from imcswav.losses import Loss
 
 
 def single(x: Tensor) -> Tensor:
     """The numbers in float32 at least: half precision becomes single, double stays."""
     wide: Tensor = x.to(torch.promote_types(x.dtype, torch.float32))
     return wide
+
+
+def matching(loss: Loss, step: Step, setting: str, other: str) -> tuple[Output, Output]:
+    """The outputs that two settings of a loss name; raises RecipeError where they have other widths."""
+    names = getattr(loss.config, setting), getattr(loss.config, other)
+    found = step.output(names[0]), step.output(names[1])
+    widths = [output.tensor.shape[-1] for output in found]
+    if widths[0] != widths[1]:
+        message = f"'{names[0]}' has width {widths[0]}, and '{names[1]}' {widths[1]}."
+        problem = Problem(setting, message, "Name two outputs of one width.", names[0])
+        raise RecipeError(f"loss {loss.name}", [problem])
+    return found
 
 
 def global_places(output: Output, global_views: int) -> list[int]:

@@ -28,16 +28,21 @@ class Queue(TrainingState):
         super().__init__()
         self.size, self.start = -(-size // world_size()), start
         self.open = start == 0
-        self.full = False
+        self.full = self.rehearsed = False
         self._batch = 0
         self._since: tuple[int, int] | None = None  # a step, and what had gone in before it
         self.register_buffer("rows", torch.empty(0))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     def prepare(self, progress: Progress) -> None:
-        """Work out on the host whether the step finds it full; the device is asked once, at the start."""
+        """Work out on the host whether the step finds it full; the device is asked once, at the start.
+
+        ``rehearsed``: full from the second step on, most of it zeros.
+        """
         self.open = progress.epoch >= self.start
-        if not self.open:
+        if self.rehearsed:
+            self.open, self.full = True, len(self.rows) > 0
+        if self.rehearsed or not self.open:
             return
         if self._since is None:
             self._since = progress.step, int(self.pushed)

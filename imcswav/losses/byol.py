@@ -11,7 +11,7 @@ from torch import Tensor
 from imcswav.errors import Problem, RecipeError
 from imcswav.heads import HeadName
 from imcswav.losses import Loss
-from imcswav.losses._outputs import pairs, single
+from imcswav.losses._outputs import matching, pairs, single
 from imcswav.plugins import hookimpl
 from imcswav.step import Step
 
@@ -35,7 +35,7 @@ class BYOL(Loss, name="byol"):
 
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when no view can predict another one's target, or widths differ."""
-        predictions, targets = step.output(self.config.predictions), step.output(self.config.targets)
+        predictions, targets = matching(self, step, "predictions", "targets")
         found = pairs(predictions, targets, step.global_views, local=self.config.views == "all")
         if not found:
             message = (
@@ -44,17 +44,10 @@ class BYOL(Loss, name="byol"):
             )
             remedy = "Give it at least two global crops."
             raise RecipeError("loss byol", [Problem("targets", message, remedy, self.config.targets)])
-        self._check_widths(predictions.tensor.shape[-1], targets.tensor.shape[-1])
         p_VBD, z_GBD = (_unit(output.tensor) for output in (predictions, targets))
         cosines = torch.stack([(p_VBD[v] * z_GBD[g].detach()).sum(-1).mean() for v, g in found])
         step.logs["byol/cosine"] = cosines.detach().mean()
         return 2 - 2 * cosines.mean()
-
-    def _check_widths(self, predicted: int, wanted: int) -> None:
-        if predicted != wanted:
-            message = f"'{self.config.predictions}' has width {predicted}, and '{self.config.targets}' {wanted}."
-            problem = Problem("predictions", message, f"Give it width {wanted} too.", self.config.predictions)
-            raise RecipeError("loss byol", [problem])
 
 
 def _unit(x_VBD: Tensor) -> Tensor:

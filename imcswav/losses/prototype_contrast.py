@@ -15,7 +15,7 @@ from imcswav.heads import AnyHeadName, HeadName, ReadsHead
 from imcswav.learners import Epoch, RecipeFacts
 from imcswav.losses import Loss
 from imcswav.losses._labels import Labels
-from imcswav.losses._outputs import global_places, pairs
+from imcswav.losses._outputs import global_places, matching, pairs
 from imcswav.plugins import hookimpl
 from imcswav.step import Output, Progress, Step
 
@@ -96,7 +96,13 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.labels = Labels(config.drop) if config.labels == KMEANS else None
-        self.on = False
+        self.on = self.rehearsed = False
+
+    def rehearse(self, images: int, clusters: int) -> None:
+        """Be on, images being in any cluster."""
+        self.rehearsed = True
+        if self.labels is not None:
+            self.labels.deal(images, self.config.clusters or clusters)
 
     def start_epoch(self, epoch: Epoch) -> None:
         """Label all images anew, where the epoch is one that does."""
@@ -112,7 +118,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
     def prepare(self, progress: Progress) -> None:
         """Work out whether it is on; the device isn't asked."""
         begun = progress.step >= round(self.config.start * progress.steps)
-        self.on = begun if self.labels is None else self.labels.made
+        self.on = self.rehearsed or (begun if self.labels is None else self.labels.made)
 
     def phase(self, progress: Progress) -> bool:
         """Whether it is on."""
@@ -120,7 +126,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
 
     def forward(self, step: Step) -> Tensor:
         """The scalar loss; raises RecipeError when the outputs can't be compared or no view has another one."""
-        online, targets = step.output(self.config.embeddings), step.output(self.config.targets)
+        online, targets = matching(self, step, "embeddings", "targets")
         found = self._pairs(online, targets, step.global_views)  # also while it is off, so that errors come early
         dtype = torch.promote_types(torch.promote_types(online.tensor.dtype, targets.tensor.dtype), torch.float32)
         if not self.on:
@@ -155,21 +161,15 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
 
     def _pairs(self, online: Output, targets: Output, global_views: int) -> list[tuple[int, int]]:
         """Places of two different global views, the first in the embeddings, the second in the targets."""
-        config, problems = self.config, []
-        found = pairs(online, targets, global_views)
-        if not found:
-            message = (
-                f"a prototype needs another global view's, but '{config.embeddings}' saw views {list(online.views)}, "
-                f"'{config.targets}' {list(targets.views)}, of which {global_views} are global."
-            )
-            problems.append(Problem("targets", message, "Give it at least two global crops.", config.targets))
-        widths = online.tensor.shape[-1], targets.tensor.shape[-1]
-        if widths[0] != widths[1]:
-            message = f"'{config.embeddings}' has {widths[0]} numbers an image and '{config.targets}' {widths[1]}."
-            problems.append(Problem("targets", message, "Name two heads of one width.", config.targets))
-        if problems:
-            raise RecipeError("loss prototype_contrast", problems)
-        return found
+        config = self.config
+        if found := pairs(online, targets, global_views):
+            return found
+        message = (
+            f"a prototype needs another global view's, but '{config.embeddings}' saw views {list(online.views)}, "
+            f"'{config.targets}' {list(targets.views)}, of which {global_views} are global."
+        )
+        problem = Problem("targets", message, "Give it at least two global crops.", config.targets)
+        raise RecipeError("loss prototype_contrast", [problem])
 
 
 def _prototypes(x_PBD: Tensor, members_BK: Tensor) -> Tensor:

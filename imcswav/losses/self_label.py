@@ -18,7 +18,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import HeadName
 from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
-from imcswav.losses._outputs import global_places, single
+from imcswav.losses._outputs import global_places, matching, single
 from imcswav.plugins import hookimpl
 from imcswav.step import Step
 
@@ -62,7 +62,7 @@ class SelfLabel(Loss, name="self_label"):
     config: Config
 
     def forward(self, step: Step) -> Tensor:
-        """The scalar loss; raises RecipeError without a weak or a strong view."""
+        """The scalar loss; raises RecipeError without a weak or a strong view, and for outputs of other widths."""
         weak_GBK, strong_SBK = self._views(step)
         images, clusters = strong_SBK.shape[1:]
         # a recipe's batch gives one, a trial step's may not
@@ -84,7 +84,7 @@ class SelfLabel(Loss, name="self_label"):
 
     def _views(self, step: Step) -> tuple[Tensor, Tensor]:
         """The targets of the weak views (G, B, K), without gradient, and the logits of the strong ones (S, B, K)."""
-        targets, logits = step.output(self.config.targets), step.output(self.config.logits)
+        logits, targets = matching(self, step, "logits", "targets")
         weak = [targets.tensor[place] for place in global_places(targets, step.global_views)]
         strong = [logits.tensor[place] for place, view in enumerate(logits.views) if view >= step.global_views]
         if weak and strong:

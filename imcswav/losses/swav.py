@@ -13,7 +13,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import AnyHeadName, HeadName
 from imcswav.learners import RecipeFacts
 from imcswav.losses import Loss
-from imcswav.losses._outputs import global_places, single
+from imcswav.losses._outputs import global_places, matching, single
 from imcswav.losses._queue import Queue
 from imcswav.part import Part
 from imcswav.plugins import hookimpl
@@ -87,6 +87,11 @@ class SwAV(Loss, name="swav"):
         """Where the solver is, and without a queue, whose place moves from step to step."""
         return self.queue is None and self.solver.compilable()
 
+    def rehearse(self, images: int, clusters: int) -> None:
+        """Have a full queue from the second step on."""
+        if self.queue is not None:
+            self.queue.rehearsed = True
+
     def prepare(self, progress: Progress) -> None:
         """Let the queue count its embeddings."""
         if self.queue is not None:
@@ -97,8 +102,8 @@ class SwAV(Loss, name="swav"):
         return None if self.queue is None else (self.queue.open, self.queue.full)
 
     def forward(self, step: Step) -> Tensor:
-        """The scalar loss; raises RecipeError when the scores hold no pair of a global and another view."""
-        output, source = step.output(self.config.scores), step.output(self.config.codes or self.config.scores)
+        """The scalar loss; raises RecipeError without a pair of a global and another view, and for other widths."""
+        output, source = matching(self, step, "scores", "codes" if self.config.codes else "scores")
         # the learner's outputs are image-major in memory: this way round nothing is copied
         scores_BVP = single(output.tensor).transpose(0, 1)
         anchors = self._anchors(step, output, source)

@@ -11,7 +11,7 @@ from imcswav.errors import Problem, RecipeError
 from imcswav.heads import CopiedHeadName
 from imcswav.learners import TrainingState
 from imcswav.losses import Loss
-from imcswav.losses._outputs import global_places
+from imcswav.losses._outputs import global_places, matching
 from imcswav.plugins import hookimpl
 from imcswav.step import Output, Step
 
@@ -56,8 +56,8 @@ class WPMI(Loss, name="wpmi"):
         self.prior = Prior(config.momentum)
 
     def forward(self, step: Step) -> Tensor:
-        """The scalar loss; raises RecipeError when the targets hold fewer than two global views."""
-        student, teacher = step.output(self.config.logits), step.output(self.config.targets)
+        """The scalar loss; raises RecipeError for targets of fewer than two global views, and of another width."""
+        student, teacher = matching(self, step, "logits", "targets")
         places = self._places(teacher, step.global_views)
         dtype = torch.promote_types(torch.promote_types(student.tensor.dtype, teacher.tensor.dtype), torch.float32)
         with torch.autocast(student.tensor.device.type, enabled=False):

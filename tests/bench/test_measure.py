@@ -7,7 +7,7 @@ from torch import nn
 
 from imcswav.bench.clock import Clock
 from imcswav.bench.counts import count
-from imcswav.bench.measure import count_pass, lacking, measure, memory_and_waits
+from imcswav.bench.measure import count_pass, measure, memory_and_waits
 from imcswav.bench.report import markdown, sheets
 from imcswav.bench.shares import Spans, _cutting, shares
 from imcswav.bench.subject import Subject
@@ -48,16 +48,16 @@ def test_any_learner_is_measured(plain):
     assert "| host synchronisations in a step, by its operators | 1 |" in markdown(whole)
 
 
-def test_what_the_measured_steps_lack_is_told(tiny):
-    tiny["losses"] = [{"name": "swav", "queue": 16}, {"name": "imc"}]
-    case = subject(tiny)
+def test_losses_have_what_they_wait_for(tiny):
+    tiny["losses"] = [{"name": "swav", "queue": 16}, {"name": "prototype_contrast", "labels": "kmeans"}]
+    case = subject(tiny, **{"learner.teacher.momentum": 0.9})
+    case.warm_up()
     case.step()
-    assert lacking(case) == ["Measured before the queue of 16 images is full; training takes longer once it is."]
-    case.step()
-    assert lacking(case) == []
-    tiny["losses"] = [{"name": "swav"}, {"name": "prototype_contrast", "labels": "kmeans"}]
-    found = lacking(subject(tiny, **{"learner.teacher.momentum": 0.9}))
-    assert found == ["The loss prototype_contrast is 0 in the measured steps; training takes longer once it is on."]
+    swav, contrast = case.learner.losses
+    assert swav.queue.full
+    assert len(swav.queue.rows[0]) == 16
+    assert contrast.on
+    assert case.forward()["loss/prototype_contrast"] > 0
 
 
 def test_shares_add_up_to_the_step(tiny):

@@ -66,7 +66,7 @@ def findings(known, *rows, steps=2000, warmup=0, every=50):
         ({"health/effective_clusters": 2.4, "health/largest_share": 0.8}, {"losses__1__entropy_weight": 0.5},
          "one_cluster", "raise losses.1.entropy_weight (0.5) above 1"),
         ({"health/feature_std": 0.04}, {}, "features_alike", "the encoder has collapsed: lower optimizer.lr (0.01)"),
-        ({"health/churn": 0.8}, {}, "clusters_drawn_anew", "80% of the images change their cluster"),
+        ({"health/churn": 0.8}, {}, "clusters_drawn_anew", "80% of the images changed their cluster"),
     ],
 )  # fmt: skip
 def test_what_lasts_is_told_once_with_the_settings_to_change(changes, settings, rule, said):

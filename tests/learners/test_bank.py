@@ -243,3 +243,10 @@ def test_a_head_on_a_banked_one_is_run_with_it():
     net = settings(bank=BANK, heads=heads, assignment="last").build(facts=SPLIT, clusters=3)
     assert {"classifier", "last"} <= set(net.bank.plan.run)
     assert all(torch.isfinite(scalars["loss"]) for scalars in run(net, 4))
+
+
+def test_a_misspelt_head_is_told_beside_a_bank():
+    heads = SETTINGS["heads"] | {"classifier": SETTINGS["heads"]["classifier"] | {"input": "projektion"}}
+    facts = RecipeFacts(data=SPLIT, clusters=3, batch_size=8)
+    problems = settings(bank=BANK, heads=heads).check_recipe(facts)
+    assert [problem.path for problem in problems if problem.severity == "error"] == ["heads.classifier.input"]

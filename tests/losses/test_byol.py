@@ -75,9 +75,3 @@ def test_low_precision_gives_a_float32_loss(dtype: torch.dtype) -> None:
     wide = [Output(output.tensor.double(), (0, 1)) for output in outputs]
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(BYOL.create()(step_of(*wide)).item(), rel=1e-5)
-
-
-def test_widths_that_differ_are_an_error() -> None:
-    predictions = Output(torch.randn(2, 5, 3), (0, 1))
-    with pytest.raises(RecipeError, match=r"'predictor' has width 3, and 'teacher.projection' 4. Give it width 4 too."):
-        BYOL.create()(step_of(predictions, Output(draw(2, 1), (0, 1))))

@@ -143,7 +143,7 @@ def test_labels_of_a_head() -> None:
 
 @pytest.mark.parametrize(
     ("online", "targets", "global_views", "what"),
-    [((2, 8, 6), (2, 8, 6), 1, "at least two global crops"), ((2, 8, 6), (2, 8, 5), 2, "6 numbers .* 5.*one width")],
+    [((2, 8, 6), (2, 8, 6), 1, "at least two global crops"), ((2, 8, 6), (2, 8, 5), 2, "width 6, .* 5.*one width")],
 )
 def test_what_cannot_be_compared_is_told_while_it_is_off(online, targets, global_views, what) -> None:
     step = step_of(draw(*online, seed=1), draw(*targets, seed=2), global_views=global_views)

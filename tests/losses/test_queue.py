@@ -237,7 +237,7 @@ def test_a_queue_that_starts_too_late_is_told() -> None:
 
 
 def test_a_queue_counts_where_prototypes_are_to_be_filled() -> None:
-    """Two global views of 8 images fill 32 prototypes at most, with 8 images in the queue 64."""
+    """8 images fill 32 prototypes at most, with 8 images in the queue 64: each view's codes are solved apart."""
     facts = RecipeFacts(data=None, clusters=3, batch_size=8, clusterer=True)
     for queue, count, warned in ((0, 32, False), (0, 33, True), (8, 64, False), (8, 65, True)):
         prototypes = SETTINGS["heads"]["prototypes"] | {"count": count}
