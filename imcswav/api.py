@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_args
 
 import torch
@@ -226,7 +227,7 @@ def complete(trainer: Trainer) -> RunResult:
         path, reason = trainer.run.path, error.strerror or error
         raise RunError(
             f"The run folder {path} can't be written any more ({reason}); make room or bring it back, then go on with: "
-            f"imcswav resume {path}"
+            f"imcswav resume {quote(str(path))}"
         ) from error
     finally:
         trainer.call("close")

@@ -13,26 +13,45 @@ from typing import Any
 from imcswav.errors import RunError
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place."""
+def write_atomically(path: Path, write: Callable[[Path], Any], *, new: bool = False) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, and rename it into place.
+
+    ``new``: for a file that a user named; raises RunError where there is one by now.
+    """
     temporary = _beside(path)
     try:
         write(temporary)
         _flush(temporary)
-        os.replace(temporary, path)
+        (_add if new else os.replace)(temporary, path)
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _add(temporary: Path, path: Path) -> None:
+    """Put the file where none is."""
+    try:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            path.open("x").close()
+            os.replace(temporary, path)
+    except FileExistsError:
+        raise RunError(
+            f"{path} was made by somebody else meanwhile and is not overwritten; give another name."
+        ) from None
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, indented for readers."""
+def write_json(path: Path, value: Any, *, new: bool = False) -> None:
+    """Write a JSON file atomically, indented for readers; ``new`` as of ``write_atomically``."""
     text = json.dumps(value, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), new=new)
 
 
 def refuse_existing(*paths: Path | None, given_by: str = "name") -> None:
@@ -74,8 +93,8 @@ def make_folder(path: Path) -> None:
         _flush(path.parent)
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically.
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, new: bool = False) -> None:
+    """Write a CSV file atomically; ``new`` as of ``write_atomically``.
 
     Text that a spreadsheet would run as a formula (a stranger's file may be called ``=HYPERLINK(…).png``) is put
     behind an apostrophe; ``read_csv`` takes it away again.
@@ -87,7 +106,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
             writer.writerow(header)
             writer.writerows([_guarded(cell) for cell in row] for row in rows)
 
-    write_atomically(path, write)
+    write_atomically(path, write, new=new)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -18,6 +18,11 @@ from typing import Any
 
 from imcswav.errors import RunError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FILE = "run.lock"
 
 
@@ -30,7 +35,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / FILE
     try:
-        _take(path)
+        with _one_at_a_time(folder):
+            _take(path)
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"The run folder {folder} can't be written: {reason}; make it writable.") from error
@@ -40,6 +46,20 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a folder that is gone or can't be written any more
             if _read(path) == _me():
                 path.unlink()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """While a lock is looked at and taken over: else a second one might remove what a first has just made."""
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if fcntl and handle is not None:
+            with contextlib.suppress(OSError):  # a file system that can't
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def _take(path: Path) -> None:

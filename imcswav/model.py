@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,13 @@ EDITS_IN_FILE = "imcswav.edits"
 BATCH = 500
 KEPT_BATCH = 64
 """Images between two writes of features that are kept: at 224 px seconds on a CPU."""
+
+
+def joined(parts: Sequence[Embedding]) -> Embedding:
+    """Embeddings of batches as one, features in float32."""
+    features = torch.cat([part.features.float() for part in parts])
+    known = [part.probabilities for part in parts if part.probabilities is not None]
+    return Embedding(features, torch.cat(known) if known else None)
 
 
 class Model:
@@ -113,14 +120,12 @@ class Model:
         Processes that train together share the images while they evaluate, and each gets the result of all.
         """
         batches = own_images(images_NCHW, BATCH) if self.shared else images_NCHW.split(BATCH)
-        parts = [self.embed_batch(batch) for batch in batches]
-        features = torch.cat([part.features.float() for part in parts])
-        known = [part.probabilities for part in parts if part.probabilities is not None]
-        probabilities = torch.cat(known) if known else None
-        if self.shared:
-            features = all_rows(features, len(images_NCHW))
-            probabilities = None if probabilities is None else all_rows(probabilities, len(images_NCHW))
-        return Embedding(features, probabilities)
+        found = joined([self.embed_batch(batch) for batch in batches])
+        if not self.shared:
+            return found
+        features = all_rows(found.features, len(images_NCHW))
+        some = found.probabilities
+        return Embedding(features, None if some is None else all_rows(some, len(images_NCHW)))
 
     @torch.no_grad()
     def copy_clusters(self, images_NCHW: Images, rows_n: Tensor) -> Array | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from imcswav import lock
 from imcswav.environment import continued_environment, environment
-from imcswav.errors import PluginError, RunError
+from imcswav.errors import PluginError, RecipeError, RunError
 from imcswav.files import write_atomically, write_csv
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import dump_recipe, load_recipe
@@ -89,10 +90,13 @@ class RunFolder:
         Recipes are the same when they differ at most in where and how loudly they run.
         """
         folders = sorted((Path("runs") / recipe.name).glob("*/recipe.toml"), reverse=True)
-        runs = [run for run in map(cls, (file.parent for file in folders)) if not run.finished and run.can_go_on]
+        runs = [run for run in map(cls, (file.parent for file in folders)) if not run.finished]
         for run in sorted(runs, key=lambda run: not run.saved):  # stable: the newest first
-            if same_but_for_place(run.recipe(), recipe.resolved()):
-                return run
+            try:
+                if run.can_go_on and same_but_for_place(run.recipe(), recipe.resolved()):
+                    return run
+            except RecipeError as error:
+                warnings.warn(f"{run.path} is passed over: {error.problems[0].message}", stacklevel=2)
         raise RunError(
             f"There is no unfinished run of this recipe under {Path('runs') / recipe.name}; "
             f"leave --resume out to start one, or name the folder: imcswav resume RUN."
@@ -120,9 +124,11 @@ class RunFolder:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether an unfinished run has a checkpoint, or came to no results without one, so that it may begin anew."""
-        made = (self.path / "recipe.toml").is_file()
-        return made and (self.saved or not (self.model.exists() or (self.path / "summary.json").exists()))
+        """Whether an unfinished run has a checkpoint, or may begin anew: without results, or without any training."""
+        if not (self.path / "recipe.toml").is_file():
+            return False
+        results = self.model.exists() or (self.path / "summary.json").exists()
+        return self.saved or not results or self.recipe().trainer.epochs == 0
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def finished(run: Path) -> RunFolder:
     """The folder of a run that came to its end; raises RunError."""
     folder = RunFolder.open(run)
     if not folder.finished:
-        raise RunError(f"The run {run} isn't finished; end it first: imcswav resume {run}")
+        raise RunError(f"The run {run} isn't finished; end it first: imcswav resume {quote(str(run))}")
     return folder
 
 

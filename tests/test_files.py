@@ -69,6 +69,18 @@ def test_numbers_are_written_as_they_are(tmp_path):
     assert (tmp_path / "t.csv").read_text().splitlines() == ["a,b,c,d", "-1,-0.5,-0.2500,+1e-05"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_put_where_none_is(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    path = tmp_path / "labels.csv"
+    write_csv(path, ("image",), [("a",)], new=True)
+    with pytest.raises(RunError, match=r"labels.csv was made by somebody else meanwhile and is not overwritten"):
+        write_csv(path, ("image",), [("b",)], new=True)
+    assert [row["image"] for row in read_csv(path)] == ["a"]
+    assert [file.name for file in tmp_path.iterdir()] == ["labels.csv"]
+
+
 def test_one_file_for_two_things_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refuse_existing(Path("a.png"), None, Path("b.png"), None)

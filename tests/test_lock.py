@@ -74,6 +74,23 @@ def test_another_thread_of_this_process_is_another(tmp_path):
 
 
 @pytest.mark.skipif(not lock._started(os.getpid()), reason="needs /proc")
+def test_a_dead_process_lock_is_taken_over_by_one_at_a_time(tmp_path, recwarn):
+    held_by(tmp_path, pid=dead_process())
+    took = threading.Event()
+
+    def work():
+        with locked(tmp_path):
+            took.set()
+
+    with lock._one_at_a_time(tmp_path):
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert not took.wait(0.2)
+        assert (tmp_path / lock.FILE).exists()
+    thread.join()
+    assert took.is_set()
+
+
 def test_a_number_given_anew_is_another_process(tmp_path):
     held_by(tmp_path, started="1")
     with pytest.warns(UserWarning, match="taken over"), locked(tmp_path):

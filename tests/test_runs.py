@@ -130,6 +130,15 @@ def test_a_run_without_checkpoint_is_the_latest_where_none_has_one_but_not_with_
     assert RunFolder.latest_unfinished(recipe).path == wanted
 
 
+def test_a_run_whose_recipe_cannot_be_read_is_passed_over(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = place(recipe, "20250101-000000-aaaa")
+    strange = place(recipe, "20250102-000000-aaaa") / "recipe.toml"
+    strange.write_text(strange.read_text().replace('name = "swav"', 'name = "of_a_plugin_that_is_gone"'))
+    with pytest.warns(UserWarning, match="20250102-000000-aaaa is passed over: .*of_a_plugin_that_is_gone"):
+        assert RunFolder.latest_unfinished(recipe).path == wanted
+
+
 def test_open_and_summary_name_what_is_missing(recipe, tmp_path):
     with pytest.raises(RunError, match=r"is no run folder: it holds no recipe\.toml"):
         RunFolder.open(tmp_path)

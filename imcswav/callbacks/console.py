@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
@@ -71,7 +72,10 @@ class Console(Callback, name="console"):
     def interrupt(self, trainer: Trainer) -> None:
         """Say how to go on."""
         self.close(trainer)
-        print(f"Stopped after step {trainer.step}; go on with: imcswav resume {trainer.run.path}", file=sys.stderr)
+        print(
+            f"Stopped after step {trainer.step}; go on with: imcswav resume {quote(str(trainer.run.path))}",
+            file=sys.stderr,
+        )
 
     def close(self, trainer: Trainer) -> None:
         """Take the bar away."""

@@ -43,8 +43,8 @@ def cluster(
 ) -> None:
     """Sort a folder of images into clusters: labels.csv, clusters.csv, report.html and a model for new images.
 
-    No recipe, no labels and no training are needed. What was computed before Ctrl-C is kept: the same command goes on.
-    Later, imcswav sort puts the files into folders by clusters that were corrected.
+    No recipe, no labels and no training are needed. After Ctrl-C the same command goes on: features are kept, and a
+    training where --out was given. Later, imcswav sort puts the files into folders by clusters that were corrected.
     """
     if choose_k and clusters is not None:
         raise ImcswavError("--choose-k and -k can't go together: give one of them.")

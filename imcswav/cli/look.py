@@ -32,7 +32,7 @@ def check(
     overrides = [*changes, *([f"trainer.device={device}"] if device is not None else [])]
     found = preflight(recipe, overrides, out, steps=not quick)
     if json is not None:
-        write_json(json, found.table())
+        write_json(json, found.table(), new=True)
     for problem in found.warnings:
         console.warn(problem)
     if found.errors:

@@ -52,7 +52,7 @@ def evaluate(
         console.probed(found)
         figures = dataclasses.asdict(found)
     if json is not None:
-        write_json(json, figures)
+        write_json(json, figures, new=True)
         tables.written(json)
 
 

@@ -23,7 +23,7 @@ from imcswav.quality.report import read_duplicates
 from imcswav.recipe import Recipe
 from imcswav.report import write_report
 from imcswav.results.artefacts import label_name
-from imcswav.results.assignments import read_clusters
+from imcswav.results.assignments import keyed, read_clusters
 from imcswav.runs import RunFolder
 
 
@@ -73,12 +73,14 @@ def _with_root(folder: RunFolder, root: Path | None) -> Recipe:
 
 def _refuse_other_images(data: Data, run: Path, root: Path) -> None:
     """What a run says of its images, edits too, must not be overwritten by what others give."""
-    there = {name for split in (data.train, data.test) if split is not None for name in split.names}
-    assigned = [name for _, name in read_clusters(run)]
-    if missing := [name for name in assigned if name not in there]:
+    parts = {name: split for name, split in (("train", data.train), ("test", data.test)) if split is not None}
+    splits = [origin for name, split in parts.items() for origin in origins(split, name)]
+    there = set(keyed(splits, [name for split in parts.values() for name in split.names]))
+    assigned = read_clusters(run)
+    if missing := [key for key in assigned if key not in there]:
         raise DataError(
-            f"{len(missing)} of the run's {len(assigned)} images aren't in '{root}' ({missing[0]} …); give the folder "
-            f"that was moved, with all of them."
+            f"{len(missing)} of the run's {len(assigned)} images aren't in '{root}' ({missing[0][1]} …); give the "
+            f"folder that was moved, with all of them."
         )
 
 

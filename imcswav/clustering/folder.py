@@ -12,10 +12,10 @@ import torch
 from imcswav import api
 from imcswav.build import prepare_torch, start_learner
 from imcswav.clusterers import Array
-from imcswav.clustering.plan import Plan, Quality, plan
+from imcswav.clustering.plan import PREFIX, Plan, Quality, plan
 from imcswav.data import Data, blind_subset
 from imcswav.devices import pick_device
-from imcswav.errors import ImcswavError, Problem, RunError, WeightsError
+from imcswav.errors import DataError, ImcswavError, Problem, RunError, WeightsError
 from imcswav.learners import Learner
 from imcswav.model import Model
 from imcswav.protocol import training_data
@@ -121,7 +121,10 @@ def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Overrides, tell:
     from imcswav.k_choice import choose_k
 
     features_NF, data = frozen_features(recipe)
-    choice = choose_k(features_NF, seed=recipe.seed)
+    try:
+        choice = choose_k(features_NF, seed=recipe.seed)
+    except DataError as error:
+        raise DataError(f"{error} Or say how many clusters there are: -k.") from error
     tell(choice.sentence)
     return choice.k, data
 
@@ -170,4 +173,4 @@ def _combined(changes: Mapping[str, Any], settings: Overrides) -> Overrides:
 def _name(folder: Path) -> str:
     """A recipe's name made of a folder's."""
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:80]
-    return f"cluster-{kept or 'images'}"
+    return f"{PREFIX}{kept or 'images'}"

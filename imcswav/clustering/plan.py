@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Quality = Literal["fast", "best"]
 BACKBONE = "vit_small_patch14_dinov2.lvd142m"
 """DINOv2, small: learned without labels from 142 million photographs (Oquab et al. 2023, arXiv 2304.07193)."""
+PREFIX = "cluster-"
+"""Of a recipe's name that is made of a folder's."""
 SIDE = 224
 """Pixels of a side for pretrained networks that take any size."""
 SAMPLE = 50
@@ -60,12 +62,14 @@ def plan(
     """
     if scratch and backbone is not None:
         raise ImcswavError("--from-scratch and --backbone can't go together: give one of them.")
-    data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
+    data: dict[str, Any] = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
     paths = _images(folder)
     if scratch:
         return _from_scratch(data, paths, folder.resolve(), distinct, cuda)
     if backbone is not None and re.match(r"[./~]", backbone) and not Path(backbone).exists():
         raise RunError(f"There is no run folder {backbone}; give one, or the name of a timm model, as --backbone.")
+    if quality == "best":
+        data |= _small_batch(folder.resolve(), distinct)
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
         return _trained_on(data, run) if quality == "best" else of_run(data, run)
@@ -81,19 +85,22 @@ def _from_scratch(data: Mapping[str, Any], paths: list[Path], folder: Path, dist
     sample = paths[:: max(1, len(paths) // SAMPLE)]
     sides = [side for path in sample if (side := shorter_side(path)) is not None]
     grey = _grey(sample)
-    changes = {**data, "data.channels": 1 if grey else 3}
-    from imcswav.quality import inspect_once  # by which the run will look, and which remembers
-
-    looked = inspect_once(find_images(folder), folder)
-    images = len(looked.distinct if distinct else looked.seen)
-    if images < FEW:
-        changes["trainer.batch_size"] = max(2, images // 2)
+    changes = {**data, "data.channels": 1 if grey else 3, **_small_batch(folder, distinct)}
     if grey and sides and max(sides) <= TINY:
         why = f"Trained from scratch by the recipe digits, for grey images of at most {TINY} px."
         return Plan("digits", {**changes, "data.size": TINY}, why)
     recipe = "folder" if cuda else "folder_small"
     where = "on a GPU" if cuda else "on a CPU"
     return Plan(recipe, changes, f"Trained from scratch by the recipe {recipe}, {where}.")
+
+
+def _small_batch(folder: Path, distinct: bool) -> dict[str, int]:
+    """Batches of half of few images; nothing where there are enough for the recipes' own."""
+    from imcswav.quality import inspect_once  # by which the run will look, and which remembers
+
+    looked = inspect_once(find_images(folder), folder)
+    images = len(looked.distinct if distinct else looked.seen)
+    return {"trainer.batch_size": max(2, images // 2)} if images < FEW else {}
 
 
 def of_run(data: Mapping[str, Any], run: RunFolder) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def load_unedited(run: Path) -> Clustering:
         raise RunError(f"There is no folder {run}; name a run's.")
     if not folder.exists():
         RunFolder.open(run)
-        raise RunError(f"{run} holds no clustering yet; make it with: imcswav report {run}")
+        raise RunError(f"{run} holds no clustering yet; make it with: imcswav report {quote(str(run))}")
     try:
         table: dict[str, Any] = json.loads((folder / "images.json").read_text(encoding="ascii"))
         if table["format"] != FORMAT:
@@ -59,7 +60,8 @@ def load_unedited(run: Path) -> Clustering:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
-            f"{run} holds no readable clustering ({error}); move {folder} away and make one with: imcswav report {run}"
+            f"{run} holds no readable clustering ({error}); move {folder} away and make one with: "
+            f"imcswav report {quote(str(run))}"
         ) from error
 
 

@@ -70,7 +70,7 @@ def export_run(
     model = Model.load(run, "cpu")
     about = describe(model)
     with writing(path):
-        write_atomically(path, lambda temporary: chosen.write(model, about, temporary))
+        write_atomically(path, lambda temporary: chosen.write(model, about, temporary), new=True)
     if not check:
         return Exported(path)
     images, source = images_of(run, model)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from imcswav import __version__
+from imcswav.clustering.plan import PREFIX
 from imcswav.console import LABELS
 from imcswav.model import Model
 from imcswav.runs import RunFolder, figures
@@ -26,11 +27,13 @@ def card(model: Model, run: RunFolder, summary: dict[str, Any], repo: str) -> st
     given = [model.titles[cluster] for cluster in model.ids if cluster in model.titles]
     prediction = "the whole image" if model.views == 1 else f"the mean over {model.views} views of an image"
     prediction += " and its mirror image" if model.flip else ""
+    # a recipe of `imcswav cluster` is called by the folder
+    named = "" if recipe.name.startswith(PREFIX) else f", recipe `{recipe.name}`"
     return f"""{HEADER}
 # {repo.split("/")[-1]}
 
 Assigns images to {len(model.ids)} clusters that were found without labels, by
-imcswav {__version__}, recipe `{recipe.name}`, learner `{model.learner.name}`.
+imcswav {__version__}{named}, learner `{model.learner.name}`.
 
 - **Clusters**: {len(model.ids)}{f" ({', '.join(given)})" if given else ""}
 - **Images**: {channels}, {facts.size} × {facts.size} pixels (others are resized: `{facts.resize}`)

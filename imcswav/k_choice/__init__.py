@@ -158,7 +158,8 @@ def _too_few(low: int, images: int, distinct: int) -> str:
         there = f"Only {distinct} of the {images} images have features of their own"
         return f"{there}, too few to look for {low} clusters; give more that differ, or a lower --range."
     need = 2 * IMAGES_A_CLUSTER * low
-    return f"{images} images are too few to look for {low} clusters or more; give {need} or more, or a lower --range."
+    lower = ", or a lower --range" if low > 2 else ""
+    return f"{images} images are too few to look for {low} clusters or more; give {need} or more{lower}."
 
 
 def _without_clusters(x_NP: Array, rng: np.random.Generator) -> Array:

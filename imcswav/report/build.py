@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from imcswav.clustering import OUTLIER, Clustering
@@ -25,6 +26,7 @@ class Page:
 
     title: str
     run: str
+    """As it is typed in a shell."""
     info: Sequence[tuple[str, str]]
     clusters: Sequence[Mapping[str, Any]]
     confusion: Mapping[str, Any]
@@ -63,7 +65,7 @@ def build_page(clustering: Clustering, run: Path, made: Thumbnails | None, *, bu
     data = _data(clustering, images, len(on_map), pictures, run)
     return Page(
         title=f"Clusters of {name}",
-        run=str(run),
+        run=quote(str(run)),
         info=info(clustering, run, files),
         clusters=shown,
         confusion=confusion(clustering),

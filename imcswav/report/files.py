@@ -6,11 +6,13 @@ import csv
 import json
 import math
 import shlex
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imcswav.data.array import ArrayData
 from imcswav.files import unguarded
 from imcswav.results.logged import by_scale, read_rows
 
@@ -96,10 +98,25 @@ def reproduce(run: Path, environment: Mapping[str, Any]) -> list[tuple[str, str]
     """What to type, as (what it does, command)."""
     command = environment.get("command")
     steps = []
-    if isinstance(command, list) and len(command) > 1:
+    if isinstance(command, list) and len(command) > 1 and _is_ours(str(command[0])):
         steps.append(("How this run was started", shlex.join(["imcswav", *map(str, command[1:])])))
-    if (run / "recipe.toml").is_file():
+    if _can_be_read_again(run / "recipe.toml"):
         again = f"imcswav run {shlex.quote(str(run / 'recipe.toml'))} --out NEW_FOLDER"
         steps.append(("The same again, with every setting as it was", again))
     steps.append(("Make this page anew", f"imcswav report {shlex.quote(str(run))}"))
     return steps
+
+
+def _is_ours(program: str) -> bool:
+    """Whether what a process was started as is the command line, rather than somebody's program or a notebook."""
+    path = Path(program)
+    return path.stem == "imcswav" or path.parts[-2:] == ("imcswav", "__main__.py")
+
+
+def _can_be_read_again(recipe: Path) -> bool:
+    """Whether a recipe is there and its images weren't handed over from Python."""
+    try:
+        data = tomllib.loads(read_text(recipe)).get("data", {})
+    except tomllib.TOMLDecodeError:
+        return False
+    return recipe.is_file() and data.get("name") != ArrayData.name

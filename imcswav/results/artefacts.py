@@ -67,7 +67,11 @@ def _write(trainer: Trainer, model: Model, assessment: Assessment, copies: Array
         plot(trainer, assessment.scored)
     run.require()
     run.write_json("summary.json", summary)
-    trainer.call("finish", assessment)
+    try:
+        trainer.call("finish", assessment)
+    except (KeyboardInterrupt, SystemExit, OSError):  # tables and report are missing: the run isn't finished
+        (run.path / "summary.json").unlink(missing_ok=True)
+        raise
     return summary
 
 

@@ -21,11 +21,17 @@ def read_clusters(run: Path) -> dict[Key, int]:
     """
     try:
         rows = read_csv(run / "assignments.csv")
-        prefixed = all(row["image"].startswith(f"{row['split']}/") for row in rows)
-        bare = [row["image"].removeprefix(f"{row['split']}/" if prefixed else "") for row in rows]
-        return {(row["split"], image): int(row["cluster"]) for row, image in zip(rows, bare, strict=True)}
+        keys = keyed([row["split"] for row in rows], [row["image"] for row in rows])
+        return {key: int(row["cluster"]) for key, row in zip(keys, rows, strict=True)}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run} has no readable assignments.csv ({error}); is the run finished?") from error
+
+
+def keyed(splits: Sequence[str], names: Sequence[str]) -> list[Key]:
+    """Split and name of each image, the name without the split before it where all have it."""
+    prefixed = all(name.startswith(f"{split}/") for split, name in zip(splits, names, strict=True))
+    bare = [name.removeprefix(f"{split}/" if prefixed else "") for split, name in zip(splits, names, strict=True)]
+    return list(zip(splits, bare, strict=True))
 
 
 def of_common_images(runs: Sequence[Mapping[Key, int]]) -> list[Array]:

@@ -82,7 +82,7 @@ def compare_runs(
     if plot_file is not None:
         plot_compared(plot_file, {str(run.path): run.path / "metrics.jsonl" for run in folders})
     if json_file is not None:
-        write_json(json_file, _record(found))
+        write_json(json_file, _record(found), new=True)
     return found
 
 

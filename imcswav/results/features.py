@@ -13,7 +13,7 @@ from imcswav.clusterers import Array
 from imcswav.files import write_atomically, write_csv
 from imcswav.model import Model
 from imcswav.protocol import training_data
-from imcswav.results.predict import Predicted, free, read_files, writing
+from imcswav.results.predict import Predicted, embed_files, free, writing
 from imcswav.runs import RunFolder
 
 
@@ -52,8 +52,7 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
     """
     skipped_file = free(out)
     model = Model.load(run, device)
-    decoded, names, skipped = read_files(model, images)
-    embedding = model.embed(decoded)
+    embedding, names, skipped = embed_files(model, images)
     arrays: dict[str, Any] = {"features": embedding.features.cpu().numpy(), "paths": np.array(names)}
     if model.clusterer is not None or embedding.probabilities is not None:
         arrays["probabilities"] = model.clustering(embedding).probabilities_NK
@@ -63,7 +62,7 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
             np.savez(file, **arrays)
 
     with writing(out):
-        write_atomically(out, write)
+        write_atomically(out, write, new=True)
         if skipped:
-            write_csv(skipped_file, ("image", "reason"), skipped)
+            write_csv(skipped_file, ("image", "reason"), skipped, new=True)
     return Predicted(len(names), out, skipped, skipped_file)

@@ -24,7 +24,7 @@ def write_files(found: Gathered, csv: Path | None, plot: Path | None, markdown: 
             (row.path, row.data, row.recipe, row.seed, row.acc, *(row.signals.get(name) for name in found.names))
             for row in found.rows
         ]
-        write_csv(csv, header, rows)
+        write_csv(csv, header, rows, new=True)
     if plot is not None:
         panels = {
             name: {
@@ -35,7 +35,7 @@ def write_files(found: Gathered, csv: Path | None, plot: Path | None, markdown: 
         }
         plot_points(plot, panels, "ACC")
     if markdown is not None:
-        write_atomically(markdown, lambda path: path.write_text(as_markdown(found), encoding="utf-8"))
+        write_atomically(markdown, lambda path: path.write_text(as_markdown(found), encoding="utf-8"), new=True)
 
 
 def as_markdown(found: Gathered) -> str:

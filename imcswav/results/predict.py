@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from imcswav.errors import DataError, RunError
 from imcswav.files import refuse_existing, write_csv
 from imcswav.imaging.find import find_images, printable
 from imcswav.imaging.read import decode_many
-from imcswav.model import Model
+from imcswav.learners import Embedding
+from imcswav.model import BATCH, Model, joined
+from imcswav.progress import stage
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
     """
     skipped_file = free(out)
     model = Model.load(run, device)
-    decoded, names, skipped = read_files(model, images)
-    found = model.clustering(model.embed(decoded))
+    embedding, names, skipped = embed_files(model, images)
+    found = model.clustering(embedding)
     columns = {"image": names, "cluster": found.clusters_N.tolist()}
     if found.titles:
         columns["name"] = [found.title(cluster) for cluster in columns["cluster"]]
     columns["confidence"] = [f"{confidence:.4f}" for confidence in found.confidence_N]
     rows = list(zip(*columns.values(), strict=True))
     with writing(out):
-        write_csv(out, tuple(columns), rows)
+        write_csv(out, tuple(columns), rows, new=True)
         if skipped:
-            write_csv(skipped_file, ("image", "reason"), skipped)
+            write_csv(skipped_file, ("image", "reason"), skipped, new=True)
     return Predicted(len(rows), out, skipped, skipped_file)
 
 
@@ -66,19 +66,29 @@ def writing(out: Path) -> Iterator[None]:
         raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
 
 
-def read_files(model: Model, images: Sequence[Path]) -> tuple[Tensor, list[str], Sequence[tuple[str, str]]]:
-    """Decoded images (N, C, H, W) of files and folders, their paths as given, and (path, reason) of unreadable ones.
+def embed_files(model: Model, images: Sequence[Path]) -> tuple[Embedding, list[str], Sequence[tuple[str, str]]]:
+    """Embedding of N files, from files and folders, their paths as given, and (path, reason) of unreadable ones.
 
-    Raises DataError when a path doesn't exist or no image can be read.
+    Decoded images of one batch at a time are held in memory. Raises DataError when a path doesn't exist or no image
+    can be read.
     """
     facts = model.facts
     paths = _expand(images, facts.channels)
-    decoded, kept, skipped = decode_many(paths, size=facts.size, channels=facts.channels, resize=facts.resize)
-    if not kept:
+    parts, names, skipped = list[Embedding](), list[str](), list[tuple[str, str]]()
+    with stage("Images", total=len(paths)) as advance:
+        for start in range(0, len(paths), BATCH):
+            some = paths[start : start + BATCH]
+            decoded, kept, unread = decode_many(some, size=facts.size, channels=facts.channels, resize=facts.resize)
+            skipped += unread
+            if kept:
+                parts.append(model.embed(decoded))
+                names += [printable(some[index]) for index in kept]
+            advance(len(some))
+    if not parts:
         raise DataError(
             f"None of the {len(paths)} files can be read as an image; first: {skipped[0][0]}: {skipped[0][1]}."
         )
-    return decoded, [printable(paths[index]) for index in kept], skipped
+    return joined(parts), names, skipped
 
 
 def _expand(images: Sequence[Path], channels: int) -> list[Path]:

@@ -294,6 +294,19 @@ def test_a_refit_leaves_out_as_many_images_as_the_limit_did_before():
     assert (without.clusters_N == -1).sum() == 0
 
 
+def test_no_image_lies_at_the_limit_of_a_refit():
+    """The last digits depend on how many images are embedded at once, so they must not decide."""
+    random = np.random.default_rng(3)
+    own = random.integers(0, 2, 60)
+    features = 3 * np.eye(2)[own] + random.normal(size=(60, 2))
+    now = clustering(random.dirichlet([1, 1], 60), features, threshold=0.7)
+    ready, after = make(now, Refit())
+    out, kept = (np.flatnonzero(after.confidence_N < ready.below), np.flatnonzero(after.confidence_N >= ready.below))
+    assert len(out) == (now.confidence_N < 0.7).sum()
+    gap = after.confidence_N[kept].min() - after.confidence_N[out].max()
+    assert abs(after.confidence_N - ready.below).min() == pytest.approx(gap / 2, rel=1e-3)
+
+
 def test_the_second_cluster_of_an_image_set_by_hand_is_not_its_own():
     now = clustering(FOUR, given={0: 1, 1: 1})
     assert now.second_N[:3].tolist() == [0, 2, 0]  # the first's most probable one, which isn't its own any more

@@ -179,6 +179,44 @@ def test_the_same_call_goes_on_where_it_was_stopped(photos, trained, tmp_path, m
     assert len(rows(done.path / "labels.csv")) == 24
 
 
+@pytest.mark.parametrize(
+    "moment", ["imcswav.results.artefacts.measure", "imcswav.clustering.collect.make_thumbnails"], ids=["scores", "page"]
+)
+def test_the_same_call_goes_on_though_results_were_being_written(photos, trained, tmp_path, monkeypatch, moment):
+    out = tmp_path / "run"
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            imcswav.cluster(photos[0], 2, backbone=trained, device="cpu", out=out)
+    assert (out / "model").is_dir()
+    assert not RunFolder(out).finished
+    done = imcswav.cluster(photos[0], 2, backbone=trained, device="cpu", out=out)
+    assert len(rows(done.path / "labels.csv")) == 24
+    assert RunFolder(out).finished
+
+
+def test_a_folder_with_splits_can_be_moved(tmp_path, capsys):
+    for split in ("train", "test"):
+        photographs(tmp_path / "photos" / split / "kind", count=16)
+    settings = NET | QUICK | {"data.root": str(tmp_path / "photos"), "clusters": 2}
+    run = imcswav.run("folder_small", settings, out=tmp_path / "run").path
+    shutil.move(tmp_path / "photos", tmp_path / "moved")
+    shutil.rmtree(run / "clustering", ignore_errors=True)
+    code, said, wrong = call(capsys, "report", run, "--root", tmp_path / "moved")
+    assert code == 0, wrong
+    assert len(rows(run / "labels.csv")) == 32
+
+
+def test_few_images_without_a_number_of_clusters(trained, tmp_path):
+    photographs(tmp_path / "photos", count=8)
+    with pytest.raises(ImcswavError, match=r"give 20 or more. Or say how many clusters there are: -k.$"):
+        imcswav.cluster(tmp_path / "photos", backbone=trained, device="cpu", out=tmp_path / "run")
+
+
 def test_a_report_made_later_keeps_the_edits(photos, trained, tmp_path, capsys):
     done = imcswav.cluster(photos[0], 3, backbone=trained, device="cpu", out=tmp_path / "run")
     edit(done.path, Merge(clusters=(0, 1)))

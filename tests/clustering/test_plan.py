@@ -69,6 +69,12 @@ def test_batches_are_of_what_will_be_trained_on(tmp_path, distinct, batch):
     assert loaded(plan(tmp_path, scratch=True, distinct=distinct)).trainer.batch_size == batch
 
 
+def test_few_images_are_trained_on_in_smaller_batches(tmp_path):
+    photographs(tmp_path, count=10)
+    assert loaded(plan(tmp_path, quality="best", backbone="resnet18")).trainer.batch_size == 5
+    assert "trainer.batch_size" not in plan(tmp_path, backbone="resnet18").changes
+
+
 def test_best_of_a_run_takes_images_as_the_run_had_them(tiny, tmp_path):
     grey(tmp_path / "photos", 20)
     done = imcswav.run(tiny, {"trainer.max_steps": 1}, out=tmp_path / "run")

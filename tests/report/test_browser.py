@@ -205,6 +205,24 @@ def test_edits_are_listed_undone_and_saved(page, downloads):
     }
 
 
+def test_names_that_could_not_be_applied_are_not_taken(page):
+    before = page.run("edits.length")
+    for name in ("outliers", "cluster 99", "n" * 101, page.run("titles.get(1)")):
+        page.click("[data-rename='0']")
+        page.type(name)
+        assert page.run("document.querySelector('input.name').validationMessage")
+        page.run("document.querySelector('input.name').value = ''")
+        page.type("", key="Escape")
+        assert page.run("edits.length") == before
+
+
+def test_a_selection_holds_no_formula(page):
+    page.run("titles.set(0, '=1+1'); select([...data.cluster.keys()].filter((at) => data.cluster[at] === 0), true)")
+    rows = list(csv.DictReader(page.run("selectionCsv()").splitlines(keepends=True)))
+    assert {row["name"] for row in rows} == {"'=1+1"}
+    page.run("show()")
+
+
 def test_a_selection_can_be_moved(page, downloads):
     page.run("select([0, 1], true)")
     page.click("#mark")

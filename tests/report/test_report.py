@@ -75,7 +75,7 @@ def test_every_file_of_a_run_has_its_place(tmp_path):
     images = torch.zeros(60, 1, 8, 8, dtype=torch.uint8)
     make_thumbnails(found, tmp_path, images)
     (tmp_path / "summary.json").write_text(json.dumps({"metrics": ["acc"], "acc": 0.25, "recipe": "mine"}))
-    (tmp_path / "environment.json").write_text(json.dumps({"command": ["x", "run", "a b"], "packages": {"torch": "9"}}))
+    (tmp_path / "environment.json").write_text(json.dumps({"command": ["imcswav", "run", "a b"], "packages": {"torch": "9"}}))
     (tmp_path / "recipe.toml").write_text("clusters = 3 # <b>")
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.5}\n')
     (tmp_path / "quality.csv").write_text("image,finding,detail\na.png,blank,\nb.png,blank,\n")
@@ -298,6 +298,14 @@ def test_commands_to_reproduce_are_quoted(tmp_path):
     commands = [command for _, command in reproduce(run, {"command": ["/x/imcswav", "run", "a;b"]})]
     assert commands[0] == "imcswav run 'a;b'"
     assert all(f"'{run}" in command for command in commands[1:])
+
+
+def test_what_the_command_line_did_not_start_is_not_said_to_be_its(tmp_path):
+    (tmp_path / "recipe.toml").write_text('[data]\nname = "array"\n')
+    for program in ("train.py", "/x/ipykernel_launcher.py"):
+        assert len(reproduce(tmp_path, {"command": [program, "--lr", "3"]})) == 1  # the page anew
+    for program in ("/x/imcswav", "C:/x/imcswav.exe", "/x/imcswav/__main__.py"):
+        assert reproduce(tmp_path, {"command": [program, "run", "digits"]})[0][1] == "imcswav run digits"
 
 
 def test_the_command(tmp_path, capsys):

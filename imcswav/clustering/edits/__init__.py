@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 from imcswav.clustering import Clustering
 from imcswav.clustering.edits.assign import Assign
@@ -74,7 +75,7 @@ def undo(run: str | Path, count: int = 1) -> Edited:
     kept = opened
     if not 1 <= count <= len(kept.edits):
         there = {0: "no edits", 1: "1 edit"}.get(len(kept.edits), f"{len(kept.edits)} edits")
-        raise RunError(f"{path} has {there}, so {count} can't be taken back; see: imcswav edit {path} list")
+        raise RunError(f"{path} has {there}, so {count} can't be taken back; see: imcswav edit {quote(str(path))} list")
     back = kept.edits[-count:]
     kept = replace(kept, edits=kept.edits[:-count], undone=(*kept.undone, *back))
     return _recorded(path, opened, kept, back[::-1])

@@ -69,8 +69,10 @@ class Refit(Edit):
         left_out = int((now.confidence_N < now.threshold).sum())
         if not left_out:
             return ready
-        confidence_N = np.sort(ready.applied(now).confidence_N)
-        return ready.model_copy(update={"below": float(confidence_N[min(left_out, len(now) - 1)])})
+        confidence_N = np.sort(ready.applied(now).confidence_N).astype(np.float64)
+        # halfway, so that the last digits, which depend on how many images are embedded at once, decide nothing
+        around_2 = confidence_N[[left_out - 1, min(left_out, len(now) - 1)]]
+        return ready.model_copy(update={"below": float(around_2.mean())})
 
     def applied(self, now: Clustering) -> Clustering:
         """Other probabilities, the same clusters."""

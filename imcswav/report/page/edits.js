@@ -79,6 +79,13 @@ function assign(cluster) {
   show();
 }
 
+function refusal(cluster, name) {  // as `imcswav edit` has it: a file that it would refuse must not be made
+  const { into } = state();
+  if ([...name].length > 100) return "A name has at most 100 characters.";
+  if (name === "outliers" || (/^cluster \d+$/.test(name) && name !== `cluster ${cluster}`)) return `“${name}” names others already.`;
+  const taken = [...titles].find(([other, title]) => other !== cluster && !into.has(other) && title === name);
+  return taken ? `“${name}” is the name of cluster ${taken[0]} already.` : "";
+}
 function rename(button) {
   const cluster = Number(button.dataset.rename), input = document.createElement("input");
   input.className = "name";
@@ -89,8 +96,10 @@ function rename(button) {
   let open = true;
   const close = (keep) => {
     if (!open) return;
+    const name = input.value.trim().replace(/\s+/g, " ");
+    input.setCustomValidity(keep ? refusal(cluster, name) : "");
+    if (!input.reportValidity()) return;
     open = false;
-    const name = input.value.trim();
     input.replaceWith(button);
     if (keep && name && name !== titles.get(cluster)) add({ op: "rename", cluster, name });
     button.focus();
@@ -99,7 +108,8 @@ function rename(button) {
     if (event.key === "Enter") close(true);
     if (event.key === "Escape") close(false);
   });
-  input.addEventListener("blur", () => close(true));
+  input.addEventListener("input", () => input.setCustomValidity(""));
+  input.addEventListener("blur", () => close(!refusal(cluster, input.value.trim().replace(/\s+/g, " "))));
 }
 
 byId("gallery").addEventListener("click", (event) => {

@@ -75,11 +75,13 @@ function select(points, show) {
   if (show) Plotly.restyle(plot, { selectedpoints: [points.length ? points : null] });
 }
 function selectionCsv() {
-  const quoted = (value) => /[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
+  // an apostrophe before what a spreadsheet would run as a formula, as in the files of `imcswav`
+  const guarded = (value) => typeof value === "string" && /^'*[=+\-@\t\r\n]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : String(value);
+  const quoted = (value) => /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
   const header = ["image", "cluster", "name", "confidence", ...(data.labels.length ? ["label"] : [])];
   const rows = selected.map((at) => [data.names[at], data.cluster[at], titles.get(data.cluster[at]), data.confidence[at],
                                      ...(data.labels.length ? [data.labels[data.label[at]] ?? ""] : [])]);
-  return [header, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n") + "\r\n";
+  return [header, ...rows].map((row) => row.map((value) => quoted(guarded(value))).join(",")).join("\r\n") + "\r\n";
 }
 
 function showHover(event) {
