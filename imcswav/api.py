@@ -213,6 +213,8 @@ def complete(trainer: Trainer) -> RunResult:
     """Train to the end and write what a finished run leaves; raises RunError where the folder can't be written."""
     try:
         with _held(trainer.run):
+            if distributed.is_main():  # of a process that was killed while it wrote what comes after
+                trainer.run.forget_summary()
             trainer.fit()
             return RunResult(trainer.run.path, finish(trainer))
     except torch.OutOfMemoryError as error:

@@ -37,7 +37,11 @@ def _add(temporary: Path, path: Path) -> None:
             raise
         except OSError:  # a file system without links
             path.open("x").close()
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         raise RunError(
             f"{path} was made by somebody else meanwhile and is not overwritten; give another name."

@@ -128,7 +128,15 @@ class RunFolder:
         if not (self.path / "recipe.toml").is_file():
             return False
         results = self.model.exists() or (self.path / "summary.json").exists()
-        return self.saved or not results or self.recipe().trainer.epochs == 0
+        return self.saved or not results or not self._trains
+
+    @property
+    def _trains(self) -> bool:
+        """Whether there are epochs, as far as the recipe can be read."""
+        try:
+            return self.recipe().trainer.epochs > 0
+        except RecipeError:
+            return True
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -155,6 +163,10 @@ class RunFolder:
             message = f"{self.path} has no readable summary.json ({error}); is the run finished?"
             raise RunError(message) from error
         return loaded
+
+    def forget_summary(self) -> None:
+        """Remove the summary of a run that goes on: what is written after it is missing, or would be older than it."""
+        (self.path / "summary.json").unlink(missing_ok=True)
 
     def write_environment(self, recipe: Recipe, origin: Mapping[str, Any] | None = None) -> None:
         """Write ``environment.json`` of a run that begins; raises OSError."""

@@ -48,7 +48,7 @@ def test_a_teacher_costs_a_forward_pass_of_the_global_crops_and_its_weights(tiny
 
 def test_a_loss_that_waits_for_labels_of_k_means_is_counted(tiny):
     tiny["learner"] = {"teacher": {}}
-    own = {"embeddings": "projection", "targets": "teacher.projection", "start": 0.7}
+    own = {"embeddings": "projection", "targets": "teacher.projection", "start": 0.0}
     for labels in ("kmeans", "classifier"):
         tiny["losses"] = [{"name": "prototype_contrast", "labels": labels, **own}]
         assert estimate(tiny).operations > 0

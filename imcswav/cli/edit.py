@@ -97,7 +97,7 @@ def history(context: typer.Context) -> None:
     if not edits:
         console.out.print(f"{context.obj} has no edits.", soft_wrap=True)
     run = shlex.quote(str(context.obj))
-    told = f'State {state_of(context.obj)}, the "base" of a file for imcswav edit {shlex.quote(str(run))} apply.'
+    told = f'State {state_of(context.obj)}, the "base" of a file for imcswav edit {run} apply.'
     console.out.print(told, soft_wrap=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from imcswav.errors import DataError, ImcswavError, RunError
 from imcswav.imaging.find import find_images
 from imcswav.imaging.read import decode, shorter_side
 from imcswav.part import dump_part
+from imcswav.recipe.files import load_recipe
 from imcswav.runs import RunFolder
 from imcswav.start import finished
 
@@ -62,30 +63,29 @@ def plan(
     """
     if scratch and backbone is not None:
         raise ImcswavError("--from-scratch and --backbone can't go together: give one of them.")
-    data: dict[str, Any] = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
+    data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
     paths = _images(folder)
     if scratch:
-        return _from_scratch(data, paths, folder.resolve(), distinct, cuda)
+        return _fitting(_from_scratch(data, paths, cuda), folder.resolve(), distinct)
     if backbone is not None and re.match(r"[./~]", backbone) and not Path(backbone).exists():
         raise RunError(f"There is no run folder {backbone}; give one, or the name of a timm model, as --backbone.")
-    if quality == "best":
-        data |= _small_batch(folder.resolve(), distinct)
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
-        return _trained_on(data, run) if quality == "best" else of_run(data, run)
+        return _fitting(_trained_on(data, run), folder.resolve(), distinct) if quality == "best" else of_run(data, run)
     model = backbone or BACKBONE
     if quality == "best":
         why = f"IMC-SwAV from the pretrained weights of {model}."
-        return Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
+        found = Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
+        return _fitting(found, folder.resolve(), distinct)
     why = f"Features of the pretrained {model}, and many heads on them."
     return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
 
 
-def _from_scratch(data: Mapping[str, Any], paths: list[Path], folder: Path, distinct: bool, cuda: bool) -> Plan:
+def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Plan:
     sample = paths[:: max(1, len(paths) // SAMPLE)]
     sides = [side for path in sample if (side := shorter_side(path)) is not None]
     grey = _grey(sample)
-    changes = {**data, "data.channels": 1 if grey else 3, **_small_batch(folder, distinct)}
+    changes = {**data, "data.channels": 1 if grey else 3}
     if grey and sides and max(sides) <= TINY:
         why = f"Trained from scratch by the recipe digits, for grey images of at most {TINY} px."
         return Plan("digits", {**changes, "data.size": TINY}, why)
@@ -94,13 +94,16 @@ def _from_scratch(data: Mapping[str, Any], paths: list[Path], folder: Path, dist
     return Plan(recipe, changes, f"Trained from scratch by the recipe {recipe}, {where}.")
 
 
-def _small_batch(folder: Path, distinct: bool) -> dict[str, int]:
-    """Batches of half of few images; nothing where there are enough for the recipes' own."""
+def _fitting(found: Plan, folder: Path, distinct: bool) -> Plan:
+    """The plan with batches of half of few images, where its recipe has larger ones."""
     from imcswav.quality import inspect_once  # by which the run will look, and which remembers
 
     looked = inspect_once(find_images(folder), folder)
     images = len(looked.distinct if distinct else looked.seen)
-    return {"trainer.batch_size": max(2, images // 2)} if images < FEW else {}
+    if images >= FEW:
+        return found
+    own = load_recipe(found.recipe, {**found.changes, "clusters": 2}).trainer.batch_size
+    return replace(found, changes={**found.changes, "trainer.batch_size": min(own, max(2, images // 2))})
 
 
 def of_run(data: Mapping[str, Any], run: RunFolder) -> Plan:

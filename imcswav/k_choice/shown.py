@@ -37,7 +37,7 @@ def write_table(choice: KChoice, path: Path) -> None:
         [k, *(float(column[place]) for column in columns), float(choice.score_C[place]), int(k == choice.k)]
         for place, k in enumerate(choice.counts)
     ]
-    write_csv(path, header, rows)
+    write_csv(path, header, rows, new=True)
 
 
 def plot(choice: KChoice, path: Path) -> None:

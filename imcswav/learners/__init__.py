@@ -136,7 +136,7 @@ class Learner(Component, nn.Module, kind="learner"):
         return None
 
     def rehearse(self, images: int) -> None:
-        """Before steps that are only tried or measured, without epochs: be as in the midst of training.
+        """Before steps that are only tried or measured, without epochs: have all losses on.
 
         ``images``: places of training images, 0 … N − 1, are what the steps' ``Batch.index`` has.
         """

@@ -33,6 +33,9 @@ def check_multiview(config: MultiViewConfig, facts: RecipeFacts) -> list[Problem
         problems += _within(f"heads.{name}", head.check_training(coded, facts.steps))
     for number, loss in enumerate(config.losses):
         problems += _within(f"losses.{number}", loss.check_recipe(facts))
+    if all(loss.first_step(facts) for loss in config.losses):
+        message = "none is on in the first step, so there is nothing to learn."
+        problems.append(Problem("losses", message, "Let one begin at once (start = 0)."))
     return problems
 
 

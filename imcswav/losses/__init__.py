@@ -24,6 +24,10 @@ class Loss(Component, nn.Module, kind="loss"):
             """Problems with the data and the recipe's numbers; heads that don't exist are the learner's to find."""
             return []
 
+        def first_step(self, facts: RecipeFacts) -> int:
+            """The first optimiser step, counted from 0, in which it is on, as far as is known."""
+            return 0
+
         def past_images(self) -> int:
             """Images of earlier steps over which codes are balanced along with the batch's."""
             return 0
@@ -39,7 +43,7 @@ class Loss(Component, nn.Module, kind="loss"):
         return False
 
     def rehearse(self, images: int, clusters: int) -> None:
-        """Before steps that are only tried or measured: be as in the midst of a training on so many images."""
+        """Before steps that are only tried or measured: be on, as in the midst of a training on so many images."""
 
     def forward(self, step: Step) -> Tensor:
         """The scalar loss, a mean over images, unweighted."""

@@ -72,6 +72,15 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
             """The first epoch that begins at or after ``start``."""
             return -(-round(self.start * steps) // steps_per_epoch)
 
+        def first_step(self, facts: RecipeFacts) -> int:
+            """By ``start``; k-means waits for an epoch's beginning."""
+            if facts.steps is None:
+                return 0
+            per_epoch = (facts.data.images or 0) // facts.batch_size if facts.data else 0
+            if self.labels == KMEANS and per_epoch:
+                return self.first_epoch(facts.steps, per_epoch) * per_epoch
+            return round(self.start * facts.steps)
+
         def check_recipe(self, facts: RecipeFacts) -> list[Problem]:
             """More clusters than images, and a training that ends before k-means begins."""
             images = None if facts.data is None else facts.data.images
@@ -81,8 +90,7 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
             if clusters > images:
                 message = f"{clusters} clusters are more than the {images} training images."
                 problems.append(Problem("clusters", message, "Ask for fewer clusters.", clusters))
-            per_epoch = images // facts.batch_size
-            if facts.steps and per_epoch and self.first_epoch(facts.steps, per_epoch) * per_epoch >= facts.steps:
+            if facts.steps and self.first_step(facts) >= facts.steps:
                 message = "no epoch begins after that share of the training, so k-means never labels anything."
                 problems.append(Problem("start", message, "Start earlier.", self.start, severity="warning"))
             return problems

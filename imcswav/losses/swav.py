@@ -88,9 +88,9 @@ class SwAV(Loss, name="swav"):
         return self.queue is None and self.solver.compilable()
 
     def rehearse(self, images: int, clusters: int) -> None:
-        """Have a full queue from the second step on."""
+        """Have a full queue from the second step on, where there are images for it."""
         if self.queue is not None:
-            self.queue.rehearsed = True
+            self.queue.rehearsed = images >= self.queue.size
 
     def prepare(self, progress: Progress) -> None:
         """Let the queue count its embeddings."""

@@ -66,11 +66,12 @@ def _write(trainer: Trainer, model: Model, assessment: Assessment, copies: Array
     if recipe.evaluation.plots:
         plot(trainer, assessment.scored)
     run.require()
-    run.write_json("summary.json", summary)
     try:
+        run.write_json("summary.json", summary)
         trainer.call("finish", assessment)
     except (KeyboardInterrupt, SystemExit, OSError):  # tables and report are missing: the run isn't finished
-        (run.path / "summary.json").unlink(missing_ok=True)
+        if run.can_go_on:
+            run.forget_summary()
         raise
     return summary
 

@@ -180,7 +180,9 @@ def test_the_same_call_goes_on_where_it_was_stopped(photos, trained, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    "moment", ["imcswav.results.artefacts.measure", "imcswav.clustering.collect.make_thumbnails"], ids=["scores", "page"]
+    "moment",
+    ["imcswav.results.artefacts.measure", "imcswav.clustering.collect.make_thumbnails"],
+    ids=["scores", "page"],
 )
 def test_the_same_call_goes_on_though_results_were_being_written(photos, trained, tmp_path, monkeypatch, moment):
     out = tmp_path / "run"
@@ -206,7 +208,7 @@ def test_a_folder_with_splits_can_be_moved(tmp_path, capsys):
     run = imcswav.run("folder_small", settings, out=tmp_path / "run").path
     shutil.move(tmp_path / "photos", tmp_path / "moved")
     shutil.rmtree(run / "clustering", ignore_errors=True)
-    code, said, wrong = call(capsys, "report", run, "--root", tmp_path / "moved")
+    code, _, wrong = call(capsys, "report", run, "--root", tmp_path / "moved")
     assert code == 0, wrong
     assert len(rows(run / "labels.csv")) == 32
 

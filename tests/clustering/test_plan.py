@@ -75,6 +75,12 @@ def test_few_images_are_trained_on_in_smaller_batches(tmp_path):
     assert "trainer.batch_size" not in plan(tmp_path, backbone="resnet18").changes
 
 
+def test_a_run_of_small_batches_is_trained_on_in_such(tiny, tmp_path):
+    photographs(tmp_path / "photos", count=20)
+    done = imcswav.run(tiny, {"trainer.max_steps": 1, "trainer.batch_size": 4}, out=tmp_path / "run")
+    assert loaded(plan(tmp_path / "photos", backbone=str(done.path), quality="best")).trainer.batch_size == 4
+
+
 def test_best_of_a_run_takes_images_as_the_run_had_them(tiny, tmp_path):
     grey(tmp_path / "photos", 20)
     done = imcswav.run(tiny, {"trainer.max_steps": 1}, out=tmp_path / "run")

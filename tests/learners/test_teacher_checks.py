@@ -96,3 +96,18 @@ def test_the_line_of_a_recipe_is_found(tiny, tmp_path):
     (tmp_path / "my.toml").write_text('extends = "digits"\nname = "x"\n[learner.teacher]\nmomentum = 0.9\n')
     (problem,) = check_recipe(load_recipe(tmp_path / "my.toml"))
     assert problem.path == "learner.teacher"
+
+
+def test_losses_that_all_begin_later_are_a_problem():
+    """Training would end in its first step."""
+    contrast = {"name": "prototype_contrast", "embeddings": "projection"}
+    facts = RecipeFacts(data=FACTS, clusters=3, batch_size=8, steps=80)
+    for own, others, wrong in (
+        ({"start": 0.5}, [], True),
+        ({"start": 0.5, "labels": "classifier"}, [], True),
+        ({"start": 0.0}, [], False),
+        ({"start": 0.5}, [{"name": "swav"}], False),
+    ):
+        one = settings(teacher={}, losses=[contrast | own, *others])
+        found = [problem.message for problem in one.check_recipe(facts) if problem.path == "losses"]
+        assert found == ["none is on in the first step, so there is nothing to learn."] * wrong

@@ -75,7 +75,9 @@ def test_every_file_of_a_run_has_its_place(tmp_path):
     images = torch.zeros(60, 1, 8, 8, dtype=torch.uint8)
     make_thumbnails(found, tmp_path, images)
     (tmp_path / "summary.json").write_text(json.dumps({"metrics": ["acc"], "acc": 0.25, "recipe": "mine"}))
-    (tmp_path / "environment.json").write_text(json.dumps({"command": ["imcswav", "run", "a b"], "packages": {"torch": "9"}}))
+    (tmp_path / "environment.json").write_text(
+        json.dumps({"command": ["imcswav", "run", "a b"], "packages": {"torch": "9"}})
+    )
     (tmp_path / "recipe.toml").write_text("clusters = 3 # <b>")
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.5}\n')
     (tmp_path / "quality.csv").write_text("image,finding,detail\na.png,blank,\nb.png,blank,\n")

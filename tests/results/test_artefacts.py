@@ -11,7 +11,7 @@ from imcswav.data.array import ArrayData
 from imcswav.files import write_csv
 from imcswav.metrics.acc import Accuracy, accuracy
 from imcswav.model import Model
-from imcswav.runs import FACTS, REFERENCE
+from imcswav.runs import FACTS, REFERENCE, RunFolder
 
 SUMMARY = (
     "recipe", "acc", "nmi", "ari", "knn", "kmeans_acc", "features_kmeans_acc", "clusters", "clusters_used", "epochs",
@@ -123,3 +123,21 @@ def test_an_accuracy_that_is_not_reached_has_no_time(tiny, tmp_path, capsys):
     assert (result.summary["time_to_acc"], result.summary["seconds_to_acc"]) == (1.0, None)
     console.finished(result)
     assert "ACC of 100 % first reached: in no evaluation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_run_that_could_not_go_on_stays_finished_though_its_page_was_not_written(tiny, tmp_path, monkeypatch, saved):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    changes = {"callbacks.clustering.enabled": True, "callbacks.checkpoint.enabled": saved, "trainer.max_steps": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr("imcswav.clustering.collect.make_thumbnails", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            imcswav.run(tiny, changes, out=tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert run.finished is not saved
+    assert run.can_go_on is saved
+    imcswav.resume(run.path)
+    assert run.finished
+    assert (run.path / "labels.csv").exists() is saved

@@ -71,8 +71,8 @@ class Refit(Edit):
             return ready
         confidence_N = np.sort(ready.applied(now).confidence_N).astype(np.float64)
         # halfway, so that the last digits, which depend on how many images are embedded at once, decide nothing
-        around_2 = confidence_N[[left_out - 1, min(left_out, len(now) - 1)]]
-        return ready.model_copy(update={"below": float(around_2.mean())})
+        above = confidence_N[left_out] if left_out < len(now) else 1.0 + 2 * np.finfo(np.float32).eps
+        return ready.model_copy(update={"below": float((confidence_N[left_out - 1] + above) / 2)})
 
     def applied(self, now: Clustering) -> Clustering:
         """Other probabilities, the same clusters."""

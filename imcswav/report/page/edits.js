@@ -79,10 +79,12 @@ function assign(cluster) {
   show();
 }
 
+// one line without characters that can't be seen
+const cleaned = (name) => name.replace(/\s+/g, " ").replace(/\p{C}/gu, "").trim();
 function refusal(cluster, name) {  // as `imcswav edit` has it: a file that it would refuse must not be made
   const { into } = state();
   if ([...name].length > 100) return "A name has at most 100 characters.";
-  if (name === "outliers" || (/^cluster \d+$/.test(name) && name !== `cluster ${cluster}`)) return `“${name}” names others already.`;
+  if (name === "outliers" || (/^cluster -?\d+$/.test(name) && name !== `cluster ${cluster}`)) return `“${name}” names others already.`;
   const taken = [...titles].find(([other, title]) => other !== cluster && !into.has(other) && title === name);
   return taken ? `“${name}” is the name of cluster ${taken[0]} already.` : "";
 }
@@ -96,7 +98,7 @@ function rename(button) {
   let open = true;
   const close = (keep) => {
     if (!open) return;
-    const name = input.value.trim().replace(/\s+/g, " ");
+    const name = cleaned(input.value);
     input.setCustomValidity(keep ? refusal(cluster, name) : "");
     if (!input.reportValidity()) return;
     open = false;
@@ -109,7 +111,12 @@ function rename(button) {
     if (event.key === "Escape") close(false);
   });
   input.addEventListener("input", () => input.setCustomValidity(""));
-  input.addEventListener("blur", () => close(!refusal(cluster, input.value.trim().replace(/\s+/g, " "))));
+  input.addEventListener("blur", () => {
+    if (!open) return;
+    const told = refusal(cluster, cleaned(input.value));
+    close(!told);
+    if (told) byId("count").textContent = told;
+  });
 }
 
 byId("gallery").addEventListener("click", (event) => {
