@@ -103,7 +103,7 @@ def _full_results(at):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    at.patch.setattr("imcswav.files.os.replace", full)
+    at.patch.setattr("imcswav.files.os.fsync", full)
     return "predict run photos"
 
 
