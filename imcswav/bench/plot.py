@@ -29,4 +29,4 @@ def plot_growth(path: Path, growth: dict[str, list[dict[str, Any]]]) -> None:
         beside.set(ylabel="MiB (dashed)", ylim=(0, None))
         panel.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
         panel.minorticks_off()
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120), new=True)

@@ -84,7 +84,7 @@ def bench(
     unequal: list[Difference] = []
     with fair_threads(device):
         found["step"] = measure(small, data, device)
-        _write_json(json_file, found)  # after each part: a limit on time must not lose what is known
+        _write_json(json_file, found, new=True)  # after each part: a limit on time must not lose what is known
         if against:
             unequal = differences(Subject(changed(recipe, EAGER), data, device))
             found["against"] = _contests(recipe, small, data, device, rounds, compiled)
@@ -96,7 +96,7 @@ def bench(
                 plot_growth(plot_file, found["suite"]["growth"])
     _show(found)
     _write_json(json_file, found)
-    _write(markdown_file, report.markdown(found))
+    _write(markdown_file, report.markdown(found), new=True)
     raise_unequal(unequal)
     return found
 
@@ -151,10 +151,10 @@ def _show(found: dict[str, Any]) -> None:
         screen.print(note)
 
 
-def _write_json(path: Path | None, found: dict[str, Any]) -> None:
-    _write(path, json.dumps(found, indent=2) + "\n")
+def _write_json(path: Path | None, found: dict[str, Any], *, new: bool = False) -> None:
+    _write(path, json.dumps(found, indent=2) + "\n", new=new)
 
 
-def _write(path: Path | None, text: str) -> None:
+def _write(path: Path | None, text: str, *, new: bool = False) -> None:
     if path is not None:
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), new=new)

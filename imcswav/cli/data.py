@@ -50,5 +50,5 @@ def inspect(
     for part in report.shown(found):
         console.out.print(part)
     if csv is not None:
-        report.write_findings(csv, found)
+        report.write_findings(csv, found, new=True)
         tables.written(csv)

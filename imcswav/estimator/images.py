@@ -110,13 +110,23 @@ def unflatten(flat_NP: Array, shape: Sequence[int] | None) -> Array:
 def value_range(images: Iterable[Any]) -> tuple[float, float] | None:
     """Smallest and largest value where pixels have a range of their own; None for uint8, uint16, bool and 0 … 1.
 
-    Of all arrays together; files and PIL images, which have a range by themselves, don't count.
+    Of all arrays together; files and PIL images, which have a range by themselves, don't count. Raises DataError where
+    some arrays have the range of their type and others one of their own.
     """
-    own = [array for image in images if _is_array(image) and (array := numbers_of(image)).dtype not in FIXED]
+    arrays = [numbers_of(image) for image in images if _is_array(image)]
+    own = [array for array in arrays if array.dtype not in FIXED]
     if not own:
         return None
     low, high = (float(found) for found in (min(array.min() for array in own), max(array.max() for array in own)))
-    return None if all(array.dtype.kind == "f" for array in own) and low >= 0 and high <= 1 else (low, high)
+    if all(array.dtype.kind == "f" for array in own) and low >= 0 and high <= 1:
+        return None
+    if len(own) < len(arrays):
+        fixed = next(array.dtype for array in arrays if array.dtype in FIXED)
+        raise DataError(
+            f"Some images are {fixed}, others {own[0].dtype} of {low:g} … {high:g}, and which of those values "
+            f"is as black or white isn't known; give all in one type, or floats in 0 … 1."
+        )
+    return low, high
 
 
 def rescaled(images: Any, limits: tuple[float, float] | None) -> Any:

@@ -60,7 +60,7 @@ def plot(choice: KChoice, path: Path) -> None:
     for panel in panels:
         panel.set_xlabel("clusters")
     panels[0].legend(fontsize=8)
-    write_figure(figure, path)
+    write_figure(figure, path, new=True)
 
 
 def _places(choice: KChoice) -> list[int]:

@@ -59,13 +59,13 @@ def _size(found: Inspection, index: int) -> str:
     return f"{found.seen[index].width} × {found.seen[index].height} px"
 
 
-def write_findings(path: Path, found: Inspection) -> None:
+def write_findings(path: Path, found: Inspection, *, new: bool = False) -> None:
     """Write ``findings`` as a CSV file, also when there are none; an existing one is replaced.
 
-    Raises DataError when the file can't be written.
+    Raises DataError when the file can't be written, and RunError where there is one though it is to be ``new``.
     """
     try:
-        write_csv(path, HEADER, findings(found))
+        write_csv(path, HEADER, findings(found), new=new)
     except OSError as error:
         raise DataError(f"{path} can't be written: {error.strerror or error}; give another name.") from error
 

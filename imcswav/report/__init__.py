@@ -27,7 +27,7 @@ def write_report(clustering: Clustering, run: Path, out: Path | None = None, *, 
     """Write ``out``, else ``RUN/report.html``, of at most about ``budget`` megabytes.
 
     A ``RUN/report.html`` that somebody changed is kept beside it: returns where, or None. Pictures give way to the
-    budget; names and figures of at most 10,000 images don't. Raises OSError.
+    budget; names and figures of at most 10,000 images don't. Raises OSError, and RunError where ``out`` exists.
     """
     from imcswav.clustering.edits.kept import Kept  # edits write reports
 
@@ -41,7 +41,7 @@ def write_report(clustering: Clustering, run: Path, out: Path | None = None, *, 
 
     if out is None:
         return write_ours(run, NAME, write)
-    write_atomically(out, write)
+    write_atomically(out, write, new=True)
     return None
 
 

@@ -94,7 +94,7 @@ def plot_compared(path: Path, metrics: Mapping[str, Path]) -> None:
         axes.set_xlabel("step")
         axes.set_title(panel.removeprefix("eval/"))
     _finish_panels(figure, flat, len(panels))
-    write_figure(figure, path)
+    write_figure(figure, path, new=True)
 
 
 Points = Sequence[tuple[float, float | None]]
@@ -116,7 +116,7 @@ def plot_points(path: Path, panels: Mapping[str, Mapping[str, Points]], below: s
         axes.set_xlabel(below)
         axes.set_title(name, parse_math=False)
     _finish_panels(figure, flat, len(panels))
-    write_figure(figure, path)
+    write_figure(figure, path, new=True)
 
 
 def _finish_panels(figure: Any, flat: Any, used: int) -> None:
@@ -170,8 +170,8 @@ def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> t
     return figure, figure.subplots(rows, columns)
 
 
-def write_figure(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, atomically."""
+def write_figure(figure: Any, path: Path, *, new: bool = False) -> None:
+    """Write a figure as PNG, atomically; ``new`` as of ``write_atomically``."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks, a warning for each sign
-        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"), new=new)

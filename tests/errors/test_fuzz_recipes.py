@@ -109,7 +109,7 @@ _mangled = st.tuples(st.sampled_from(TEXTS), st.lists(EDITS, min_size=1, max_siz
 )
 
 _deep = st.tuples(
-    st.sampled_from(TEXTS), st.sampled_from([39, 50, 500, 5000, 100_000]), st.sampled_from(["[]", ("{a=", "}"), "."])
+    st.sampled_from(TEXTS), st.sampled_from([39, 50, 500, 5000, 20_000]), st.sampled_from(["[]", ("{a=", "}"), "."])
 ).map(lambda drawn: nested(*drawn).encode())
 
 

@@ -244,6 +244,13 @@ def test_the_range_holds_for_lists_and_data_sets_too():
     assert np.array_equal(estimator().fit(list(DIGITS)).features_, digits.features_)
 
 
+def test_a_list_of_two_kinds_of_black_and_white_is_refused():
+    with pytest.raises(DataError, match=r"Some images are uint8, others float64 of 0 … 16, and which of those"):
+        estimator().fit([*DIGITS[1:], PIXELS[0]])
+    fitted = estimator().fit([*(PIXELS[1:] / 255), PIXELS[0]])  # floats in 0 … 1 have the range of their type
+    assert fitted.value_range_ is None
+
+
 @pytest.mark.parametrize("wrong", [DIGITS[:1], DIGITS[:, :, 0], [3, "a"], np.full((9, 8, 8), np.nan)])
 def test_a_fit_that_fails_changes_nothing(wrong):
     digits = estimator().fit(DIGITS)

@@ -47,12 +47,12 @@ def test_a_chain_does_not_make_its_ends_alike():
 
 
 class Counted(np.ndarray):
-    """Rows that count how often, and how many at once, some are looked at."""
+    """Rows that count how many of them are looked at, each time."""
 
     looks: ClassVar[list[int]] = []
 
     def __getitem__(self, place):
-        if isinstance(place, list):
+        if isinstance(place, np.ndarray):
             self.looks.append(len(place))
         return np.asarray(self)[place]
 
@@ -62,6 +62,8 @@ def looks(monkeypatch):
     plain = duplicates._standardized
     monkeypatch.setattr(duplicates, "_standardized", lambda small_NX: plain(small_NX).view(Counted))
     monkeypatch.setattr(Counted, "looks", [])
+    monkeypatch.setattr(duplicates, "BLOCK", 100)
+    monkeypatch.setattr(duplicates, "PIECE", 70)
     return Counted
 
 
@@ -69,14 +71,26 @@ def test_one_scene_many_times_compares_with_what_is_kept_only(looks):
     done = []
     scenes = np.tile(np.arange(3, dtype=np.uint8), (2000, 1))
     assert len(leaders([5] * 2000, scenes, 6, 0.99, lambda count=1: done.append(count))) == 1999
-    assert looks.looks == [0] + [1] * 1999
-    assert sum(done) == 2000
+    # kept rows and the block itself, each against the block; none is kept before the first
+    assert looks.looks == [100, 100] + [1, 100, 100, 100] * 19
+    assert done == [100] * 20
 
 
-def test_a_fixed_camera_s_pictures_are_compared_with_all_before_at_once(looks):
+def test_a_fixed_camera_s_pictures_are_compared_with_all_before_by_few_products(looks):
     random = np.random.default_rng(0)
-    assert leaders([5] * 300, random.integers(0, 256, (300, 48), dtype=np.uint8), 6, 0.99) == {}
-    assert looks.looks == list(range(300))
+    small = random.integers(0, 256, (300, 48), dtype=np.uint8)
+    assert leaders([5] * 300, small, 6, 0.99) == {}
+    assert looks.looks == [100, 100, 70, 100, 30, 100, 100, 100, 70, 100, 70, 100, 60, 100, 100, 100]
+
+
+def test_blocks_and_pieces_make_no_difference(looks):
+    random = np.random.default_rng(1)
+    small = random.integers(0, 256, (40, 48))[random.integers(0, 40, 500)] + random.integers(-9, 10, (500, 48))
+    small = small.clip(0, 255).astype(np.uint8)
+    hashes = [int(random.integers(0, 1 << 9)) for _ in range(500)]
+    found = leaders(hashes, small, 6, 0.99)
+    assert found == plain_leaders(hashes, small, 6, 0.99)
+    assert 100 < len(found) < 460
 
 
 def test_correlation():

@@ -31,7 +31,7 @@ def test_dollars_in_names_are_dollars(tmp_path):
 
 def test_the_legend_names_runs_that_begin_with_an_underscore(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("imcswav.results.plots.write_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("imcswav.results.plots.write_figure", lambda figure, path, **_: figures.append(figure))
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
     plot_compared(tmp_path / "c.png", dict.fromkeys(["_mine", "other"], tmp_path / "metrics.jsonl"))
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["_mine", "other"]
