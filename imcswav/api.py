@@ -148,7 +148,14 @@ def _scored_by(run: str | Path, overrides: Overrides) -> Recipe:
             raise ImcswavError(
                 f"{path} can't be changed for a run that is finished; settings of data and evaluation can."
             )
-    return RunFolder.open(run).recipe(overrides)
+    folder = RunFolder.open(run)
+    trained, recipe = folder.recipe(), folder.recipe(overrides)
+    if recipe.evaluation.train_on != trained.evaluation.train_on:
+        raise ImcswavError(
+            f'The run was trained with evaluation.train_on = "{trained.evaluation.train_on}", and its images are '
+            f"scored in that protocol; leave it as it is."
+        )
+    return recipe
 
 
 def _fitting(source: Data, model: Model) -> Data:

@@ -27,7 +27,7 @@ from imcswav.recipe.merge import Overrides
 from imcswav.runs import RunFolder
 from imcswav.schedules import Schedule
 from imcswav.seeding import mix
-from imcswav.start import NO_RUN, find_start
+from imcswav.start import NO_RUN, find_start, take_normalization
 from imcswav.trainer import Trainer
 
 INIT, RANK = 0, 5
@@ -172,7 +172,9 @@ def start_learner(recipe: Recipe, learner: Learner, problems: list[Problem]) -> 
         raise RecipeError(recipe.name, [NO_RUN])
     start = find_start(recipe.init.run, learner)
     problems += [problem for problem in raise_errors(recipe.name, start.problems()) if problem not in problems]
-    return {"init": start.load(learner)}
+    origin = start.load(learner)
+    problems += take_normalization(recipe.init.run, learner)
+    return {"init": origin}
 
 
 def assemble(recipe: Recipe, engine: Engine, data: Data, run: RunFolder) -> Trainer:

@@ -17,11 +17,12 @@ from imcswav.errors import ImcswavError, Problem, RunError
 from imcswav.learners import Learner, training_only
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
-from imcswav.weights import Fit, read_weights, weights_file
+from imcswav.weights import Fit, Normalization, read_weights, trained_with, weights_file
 
 INSIDE = "learner."
 """Where the learner stands among the weights of a run."""
 PLACE = "init.run"
+NEAR = 0.1
 NEEDED = "backbone"
 """The part without which a second stage would start from nothing."""
 REMEDY = "Take the run's own backbone, with the same settings."
@@ -60,6 +61,33 @@ class Start:
         """Put the tensors into the learner; gives what ``environment.json`` says of the origin."""
         learner.load_state_dict(self.found, strict=False)
         return {"run": str(self.run), "sha256": _checksum(weights_file(self.run)), "parts": self.parts}
+
+
+def take_normalization(run: Path, learner: Learner) -> list[Problem]:
+    """Have a learner with a run's weights see images as the run did; a warning where its settings say otherwise."""
+    theirs = trained_with(run)
+    if theirs is None:
+        return []
+    learner.take_normalization(*theirs)
+    ours = learner.normalization()
+    if _alike(theirs, ours):
+        return []
+    message = f"the run {run} normalised its images by {_told(theirs)}, and this recipe does by {_told(ours)}."
+    remedy = "Set mean and std of the views to the run's, unless that is meant."
+    return [Problem(PLACE, message, remedy, severity="warning")]
+
+
+def _told(normalization: Normalization) -> str:
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in normalization)
+    return f"mean [{mean}] and std [{std}]"
+
+
+def _alike(one: Normalization, other: Normalization) -> bool:
+    """Whether no channel of an image differs by more than a tenth of its deviation."""
+    return all(
+        abs(mean - other_mean) <= NEAR * std and abs(std - other_std) <= NEAR * std
+        for mean, std, other_mean, other_std in zip(*one, *other, strict=True)
+    )
 
 
 def find_start(run: Path, learner: Learner) -> Start:

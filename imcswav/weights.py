@@ -12,6 +12,8 @@ from torch import Tensor
 
 from imcswav.errors import ImcswavError, RunError, WeightsError
 
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of images, a value a channel in [0, 1]."""
 OURS = "learner."
 """With this begin the names of tensors in a model of ours."""
 SHOWN = 3
@@ -45,7 +47,7 @@ def weights_file(path: Path) -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def trained_with(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def trained_with(path: Path) -> Normalization | None:
     """Mean and std by which a model of ours normalises images, if these are the weights of one; else None.
 
     None, too, for weights that lie without their settings or can't be read. Raises WeightsError for a model that can't

@@ -72,6 +72,17 @@ def test_a_run_s_own_teacher_is_taken_where_its_model_has_one(second, tmp_path):
     assert not torch.equal(ours[weight], ours[f"teacher.{weight}"])
 
 
+def test_images_seen_otherwise_than_by_the_run_are_told(second, first, tmp_path):
+    mean, std = (list(values) for values in imcswav.load(first, "cpu").learner.normalization())
+    assert built(second, tmp_path / "same", **{"views.mean": mean, "views.std": std})[1] == []
+    assert built(second, tmp_path / "near", **{"views.mean": [mean[0] + 0.09 * std[0], *mean[1:]]})[1] == []
+    for change in {"views.mean": [0.9] * len(mean)}, {"views.std": [0.9] * len(mean)}:
+        _, (told,) = built(second, tmp_path / next(iter(change)), **change)
+        assert told.severity == "warning"
+        assert f"the run {first} normalised its images by mean [{mean[0]:.3g}" in told.message
+        assert "0.9" in told.message.partition("this recipe does by")[2]
+
+
 def test_what_does_not_fit_is_told_once_and_starts_anew(second, first, tmp_path):
     second["clusters"] = 4
     second["heads"]["extra"] = {"name": "mlp", "width": 5}

@@ -15,6 +15,7 @@ from imcswav.clusterers import Clusterer
 from imcswav.clusterers._heads import Heads
 from imcswav.clusterers._neighbors import nearest, smoothed
 from imcswav.clusterers._spherical import spherical_kmeans
+from imcswav.errors import DataError
 from imcswav.losses.wpmi import WPMI
 from imcswav.progress import stage
 from imcswav.seeding import mix
@@ -84,6 +85,13 @@ class Training:
         self.losses_E = torch.zeros(config.heads, device=x_NF.device)
         self.neighbors_NJ = self._neighbors()
         self.pairs_SBP = self._pairs(generator)
+
+    def best(self) -> int:
+        """The head with the least loss; raises DataError where none has a finite one."""
+        finite_E = self.losses_E.isfinite()
+        if not finite_E.any():
+            raise DataError(f"No head has a finite loss; lower learning_rate ({self.config.learning_rate:g}).")
+        return int(self.losses_E.where(finite_E, math.inf).argmin())
 
     def __iter__(self) -> Iterator[int]:
         """Yields the number of steps done."""

@@ -39,7 +39,7 @@ class MultiHead(Clusterer, name="multi_head"):
     config: Config
 
     def fit(self, features_NF: Array) -> Array:
-        """Labels (N,); raises DataError for fewer images than clusters and for NaN."""
+        """Labels (N,); raises DataError for fewer images than clusters, for NaN, and where no head's loss is finite."""
         rows_NF = self._rows(features_NF, fitting=True)
         mean_F = rows_NF.mean(0)
         scale = max(float(np.sqrt(np.square(rows_NF - mean_F).mean())), np.finfo(np.float32).tiny ** 0.5)
@@ -51,7 +51,7 @@ class MultiHead(Clusterer, name="multi_head"):
             with stage("Heads", total=self.config.steps) as advance:
                 for _ in training:
                     advance()
-            self.state = frame | training.heads.state(int(training.losses_E.argmin()))
+            self.state = frame | training.heads.state(training.best())
         return np.asarray(self.predict_proba(features_NF).argmax(1))
 
     def predict_proba(self, features_NF: Array) -> Array:

@@ -132,7 +132,11 @@ def _trained_on(data: Mapping[str, Any], run: RunFolder) -> Plan:
     """The run's own recipe on the new images, from its weights."""
     from imcswav.model import Model
 
-    changes = {**data, **_form(Model.load(run.path, "cpu")), "init.run": str(run.path)}
+    model, learner = Model.load(run.path, "cpu"), run.recipe().learner
+    changes = {**data, **_form(model), "init.run": str(run.path)}
+    if hasattr(getattr(learner, "views", None), "mean"):  # the network expects images as it saw them
+        mean, std = model.learner.normalization()
+        changes |= {"views.mean": list(mean), "views.std": list(std)}
     return Plan(run.path / "recipe.toml", changes, f"Trained on from the run {run.path}, by its recipe.")
 
 

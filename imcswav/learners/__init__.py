@@ -171,6 +171,12 @@ class Learner(Component, nn.Module, kind="learner"):
         """Mean and std, a value a channel in [0, 1], by which ``embed`` normalises images."""
         return self.facts.mean, self.facts.std
 
+    def take_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """The weights of a finished run were put in, which normalised images by these, a value a channel.
+
+        For learners that can change theirs, where no setting says otherwise.
+        """
+
     def encoder(self) -> nn.Module:
         """The network of ``embed``'s features: normalised images (N, C, H, W) → features (N, F)."""
         return self.get_submodule("backbone")

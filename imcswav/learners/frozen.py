@@ -22,7 +22,7 @@ class Frozen(Learner, name="frozen"):
     """Features of whole images by a backbone as it is, pretrained or of a finished run (``[init]``).
 
     Needs ``trainer.epochs = 0`` and a clusterer. Images are normalised with ``mean`` and ``std``, where they are unset
-    with those that the backbone was pretrained with, else with the data's own.
+    with those of the run or of the images that the backbone was pretrained on, else with the data's own.
     """
 
     class Config(Learner.Config):
@@ -79,6 +79,12 @@ class Frozen(Learner, name="frozen"):
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The backbone's own where it has some."""
         return tuple(self.get_buffer("mean").tolist()), tuple(self.get_buffer("std").tolist())
+
+    def take_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Those of the two that are unset."""
+        for name, values in ("mean", mean), ("std", std):
+            if getattr(self.config, name) is None:
+                self.get_buffer(name).copy_(torch.tensor(values))
 
     def lasting(self) -> str:
         """Of the weights, mean and std, the backbone's settings and the size of images."""

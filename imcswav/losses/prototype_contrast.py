@@ -116,8 +116,8 @@ class PrototypeContrast(Loss, name="prototype_contrast"):
         """Label all images anew, where the epoch is one that does."""
         config, progress = self.config, epoch.progress
         since = progress.epoch - config.first_epoch(progress.steps, progress.steps_per_epoch)
-        if self.labels is None or since < 0 or since % config.every:
-            return
+        if self.labels is None or since % config.every or (since < 0 and not self.labels.made):
+            return  # once begun it goes on, though a longer training would begin later
         clusters = config.clusters or epoch.clusters
         assert epoch.outputs is not None
         assert clusters is not None

@@ -71,7 +71,7 @@ class PredictSettings(Settings):
     bn_statistics: Literal["train", "test", "running"] = "train"
     """Batch-norm statistics at evaluation: re-estimated on training images as prediction sees them (at most
     10,000, not augmented); on the images that are scored, as the released IMC-SwAV program does; or as training
-    left them."""
+    left them. Of a learner that trains nothing, such as `frozen`, the default is "running": a network as it is."""
 
 
 class EvaluationSettings(Settings):
@@ -216,6 +216,14 @@ class Recipe(Settings):
             last = {key for key, value in named.items() if isinstance(value, dict) and value["name"] == LAST}
             own["callbacks"] = {key: named[key] for key in sorted(named, key=last.__contains__)}
         return own
+
+    @model_validator(mode="after")
+    def _as_it_is(self) -> Self:
+        """Leave batch norm alone in a network that isn't trained, unless the recipe asks for other statistics."""
+        trains = getattr(getattr(self.learner, "owner", None), "trains", True)
+        if not trains and "bn_statistics" not in self.predict.model_fields_set:
+            object.__setattr__(self, "predict", self.predict.model_copy(update={"bn_statistics": "running"}))
+        return self
 
     def resolved(self) -> Self:
         """The recipe with absolute paths to its data and its starting weights."""

@@ -150,7 +150,7 @@ class _Climb:
             runs, below = finished_runs(path), rungs[lower] if lower else None
             changes = changes_between(self.recipes[below.name], self.recipes[name]) if below else {}
             sound = below is not None and failure is None and below.failure is None
-            gain = gain_over(below, runs) if below and sound else None
+            gain = gain_over(below, runs, changes) if below and sound else None
             rungs[name] = Rung(name, path, runs, lower, changes, gain, failure)
         return LadderResult(self.folder, self.ladder.name, list(rungs.values()))
 

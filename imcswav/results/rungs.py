@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from imcswav.api import RunResult
 from imcswav.recipe import Recipe
 from imcswav.recipe.flat import flat
+from imcswav.results.comparison import SHAPE
 from imcswav.results.series import SeedsResult, Spread
 from imcswav.runs import figures, within
 
@@ -25,6 +26,10 @@ RULE = (
     f"standard deviation of the differences / sqrt(n)). It helps where the gain is more than {ERRORS} standard errors; "
     f"no: less than -{ERRORS}; else, and with fewer than {FEWEST} seeds, not shown."
 )
+PROTOCOL = ("protocol", "scored_on", "bn_statistics")
+"""What the summaries of rungs have to agree in, for their figures to be compared."""
+SAME_IMAGES = (*SHAPE, "data.placement")
+"""Settings of the data in which rungs may differ."""
 NO_CHANGE = ("name", "expected")
 """Settings, by dotted path, that change nothing in a run."""
 
@@ -135,9 +140,14 @@ class LadderResult:
         return ", ".join(dict.fromkeys(rung.protocol for rung in self.rungs if rung.protocol)) or None
 
 
-def gain_over(below: Rung, runs: Mapping[int, RunResult]) -> Gain | None:
-    """Of finished runs over a rung; None where they were trained or scored on other images, or have no labels."""
-    if {run.summary["protocol"] for run in runs.values()} | {below.protocol} != {below.protocol}:
+def gain_over(below: Rung, runs: Mapping[int, RunResult], changes: Iterable[str] = ()) -> Gain | None:
+    """Of finished runs over a rung; None where they were trained or scored on other images, or have no labels.
+
+    ``changes``: dotted paths of the settings in which the two differ. Batch-norm statistics of other images are another
+    protocol.
+    """
+    protocols = {tuple(run.summary[key] for key in PROTOCOL) for run in (*below.runs.values(), *runs.values())}
+    if len(protocols) > 1 or any(within(path, ("data",)) and not within(path, SAME_IMAGES) for path in changes):
         return None
     return Gain.between(_accuracies(below.runs), _accuracies(runs))
 

@@ -70,6 +70,26 @@ def test_a_run_without_training_leaves_a_model_that_assigns(tmp_path, monkeypatc
     assert (again.path / "assignments.csv").read_text() == (done.path / "assignments.csv").read_text()
 
 
+def test_a_run_s_features_are_the_run_s_on_other_images_too(tiny, tmp_path, monkeypatch):
+    """Also its mean and std, which new images haven't, and its batch-norm statistics."""
+    monkeypatch.setenv("IMCSWAV_CACHE", str(tmp_path / "cache"))
+    pixels, _ = blobs()
+    tiny |= {"data": {"name": "array"}}
+    views = {"views.mean": [0.9], "views.std": [0.3]}
+    steps = {"trainer.max_steps": 4, "trainer.batch_size": 16}
+    first = imcswav.run(tiny, {**steps, **views}, out=tmp_path / "first", data=data()).path
+    recipe = {**RECIPE, "backbone": tiny["backbone"], "init": {"run": str(first)}, "predict": {}}
+    other = ArrayData.of(pixels // 2)
+    done, plain = imcswav.run(recipe, out=tmp_path / "run", data=other), imcswav.load(first, "cpu")
+    np.testing.assert_allclose(done.load("cpu").transform(pixels), plain.transform(pixels), atol=1e-6)
+    assert done.summary["bn_statistics"] == "running"
+    own = imcswav.run(
+        recipe, {"learner.mean": [0.1], "predict.bn_statistics": "train"}, out=tmp_path / "own", data=other
+    )
+    assert own.load("cpu").learner.normalization() == (pytest.approx((0.1,)), pytest.approx((0.3,)))
+    assert own.summary["bn_statistics"] == "train"
+
+
 def test_views_that_change_nothing_are_warned_of(tmp_path):
     told = []
     imcswav.run(RECIPE, {"predict.views": 4}, out=tmp_path / "run", data=data(), warn=told.append)

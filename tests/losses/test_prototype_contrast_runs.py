@@ -47,6 +47,21 @@ def test_replayed_steps_equal_eager_ones_when_it_begins(settings) -> None:
     assert_same(plain.learner.state_dict(), replayed.learner.state_dict())
 
 
+def test_labelling_goes_on_in_a_training_that_was_made_longer() -> None:
+    """It began at 30 % of 12 steps, which in a training of 48 are not there yet."""
+    one, made = taught(), []
+    loss = next(part for part in one.modules() if hasattr(part, "labels") and isinstance(part.labels, Labels))
+    one.start_epoch(Epoch(Progress(0, 0, 12, 4), images(24), seed=0))
+    assert not loss.labels.made
+    one.start_epoch(Epoch(Progress(4, 1, 12, 4), images(24), seed=1))
+    assert loss.labels.made
+    for epoch in 2, 3:
+        loss.labels.labels.fill_(-1)
+        one.start_epoch(Epoch(Progress(4 * epoch, epoch, 48, 4), images(24), seed=1))
+        made.append(int(loss.labels.labels.min()))
+    assert made == [0, 0]
+
+
 @pytest.fixture
 def contrasting(tiny) -> dict:
     """The tiny recipe, three epochs of seven steps; k-means labels before the second and the third."""

@@ -233,13 +233,17 @@ def test_a_rung_that_diverges_is_reported_and_the_others_go_on(steps, tmp_path):
 
 
 def test_rungs_of_other_protocols_are_not_compared(tmp_path):
-    def runs(protocol):
+    def runs(protocol="trained on train, scored on test", images=9, statistics="train"):
         summary = {"metrics": ["acc"], "protocol": protocol, **dict.fromkeys(REFERENCE)}
+        summary |= {"scored_on": f"test ({images} images)", "bn_statistics": statistics}
         return {seed: RunResult(tmp_path, summary | {"acc": 0.5 + 0.1 * seed}) for seed in (0, 1)}
 
-    below = Rung("a", tmp_path, runs("trained and scored on train"), None, {}, None, None)
-    assert gain_over(below, runs("trained and scored on train")) == Gain(0.0, 0.0, (0, 1))
-    assert gain_over(below, runs("trained on train, scored on test")) is None
+    below = Rung("a", tmp_path, runs(), None, {}, None, None)
+    assert gain_over(below, runs(), ["data.size", "trainer.epochs"]) == Gain(0.0, 0.0, (0, 1))
+    assert gain_over(below, runs("trained and scored on train")) is None
+    assert gain_over(below, runs(images=8)) is None
+    assert gain_over(below, runs(statistics="test")) is None
+    assert gain_over(below, runs(), ["data.file"]) is None
 
 
 def test_without_labels_there_are_no_scores_and_no_gain(steps, tmp_path, capsys):
