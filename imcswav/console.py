@@ -125,6 +125,10 @@ def predicted(done: Predicted, what: str = "assigned") -> None:
         print(f"Skipped {path}: {reason}", file=sys.stderr)
     if done.skipped:
         out.print(f"{len(done.skipped)} skipped: {done.skipped_file}", soft_wrap=True)
+    if done.others:
+        from imcswav.imaging.find import counted, printable
+
+        out.print(f"Left out: {counted(done.others)}; the first is {printable(done.others[0])}.", soft_wrap=True)
 
 
 def costs(found: Preflight) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -248,6 +249,10 @@ class Model:
         if not (folder.is_file() or (folder / "config.json").is_file()):
             folder = folder / "model"
         refuse_many(Path(run))
+        if (Path(run) / "recipe.toml").is_file() and not folder.is_dir():
+            raise RunError(
+                f"The run {run} isn't finished and has no model yet; end it first: imcswav resume {quote(str(run))}"
+            )
         try:
             config, weights = _settings(folder)
             if config.get("format") != FORMAT:

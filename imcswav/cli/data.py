@@ -40,15 +40,19 @@ def inspect(
     """
     from imcswav import console
     from imcswav.files import refuse_existing
+    from imcswav.imaging.find import folder_images, left_out
     from imcswav.progress import shown
-    from imcswav.quality import report
+    from imcswav.quality import inspect_files, report
     from imcswav.results import tables
 
     refuse_existing(csv)
+    paths, others = folder_images(folder)
     with shown():
-        found = report.inspect_folder(folder)
+        found = inspect_files(paths, folder)
     for part in report.shown(found):
         console.out.print(part)
+    if others:
+        console.out.print(left_out(folder, others), soft_wrap=True)
     if csv is not None:
         report.write_findings(csv, found, new=True)
         tables.written(csv)

@@ -16,6 +16,7 @@ def sort(
     copy_to: CopyOption = None,
     link_to: LinkOption = None,
     root: Annotated[Path | None, typer.Option(help="The folder of the images, where it was moved.")] = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out files that are gone by now.")] = False,
 ) -> None:
     """Put a run's images into one folder a cluster, as its clusters are now, edits included.
 
@@ -37,5 +38,7 @@ def sort(
     if found.root:
         refuse_inside(Path(found.root), target)
     with shown():
-        sort_files(found, target, how)
+        lost = sort_files(found, target, how, skip_missing=skip_missing)
+    if lost:
+        print(f"Left out: {len(lost):,} of {len(found):,} files are gone, such as {lost[0]}.")
     tables.written(target)

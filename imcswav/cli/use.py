@@ -93,7 +93,10 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="Draw the curves into this PNG; refused if it exists.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file; refused if it exists.")] = None,
 ) -> None:
-    """Put finished runs side by side: settings that differ, figures, the ARI between their clusters."""
+    """Put finished runs side by side: settings that differ, figures, the ARI between their clusters.
+
+    Figures and clusters are those of training: edits play no part.
+    """
     from imcswav.results import tables
     from imcswav.results.comparison import compare_runs
 

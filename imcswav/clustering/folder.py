@@ -12,7 +12,7 @@ import torch
 from imcswav import api
 from imcswav.build import prepare_torch, start_learner
 from imcswav.clusterers import Array
-from imcswav.clustering.plan import PREFIX, Plan, Quality, plan
+from imcswav.clustering.plan import PREFIX, Plan, Quality, combined, plan
 from imcswav.data import Data, blind_subset
 from imcswav.devices import pick_device
 from imcswav.errors import DataError, ImcswavError, Problem, RunError, WeightsError
@@ -21,8 +21,8 @@ from imcswav.model import Model
 from imcswav.protocol import training_data
 from imcswav.recipe import Recipe
 from imcswav.recipe.files import load_recipe
-from imcswav.recipe.merge import Overrides
-from imcswav.runs import RunFolder, same_but_for_place
+from imcswav.recipe.merge import Overrides, parse_overrides
+from imcswav.runs import RunFolder, refuse_filled, same_but_for_place
 
 Tell = Callable[[str], object]
 SET_WEIGHTS = (
@@ -64,10 +64,14 @@ def cluster(
     if clusters is None and (from_scratch or quality == "best"):
         raise ImcswavError(NEEDS_CLUSTERS)  # before all files are read
     refuse_inside(Path(folder), Path("runs") if out is None else Path(out))
+    if out is not None and not _begun(Path(out)):
+        refuse_filled(Path(out), "--out")
+    if any(change.path == ("clusters",) for change in parse_overrides(settings)[0]):
+        raise ImcswavError("The number of clusters is no setting here; give it as -k, in Python as clusters.")
     target = pick_device(device)
     chosen = plan(
         Path(folder), quality=quality, backbone=None if backbone is None else str(backbone), scratch=from_scratch,
-        distinct=drop_duplicates, cuda=target.type == "cuda",
+        distinct=drop_duplicates, cuda=target.type == "cuda", settings=settings,
     )  # fmt: skip
     tell(chosen.why)
     changes: dict[str, Any] = {
@@ -83,7 +87,7 @@ def cluster(
     try:
         if clusters is None:
             clusters, data = _choose(chosen, changes, settings, tell)
-        overrides = _combined({**changes, "clusters": clusters}, settings)
+        overrides = combined({**changes, "clusters": clusters}, settings)
         if out is not None and _stopped(Path(out), chosen, overrides):
             tell(f"Going on in {out}.")
             return api.resume(out, data=data)
@@ -92,9 +96,14 @@ def cluster(
         raise WeightsError(_without_weights(chosen, error.source, SET_WEIGHTS), error.source) from error
 
 
+def _begun(out: Path) -> bool:
+    """Whether a folder holds a run that isn't finished."""
+    return (out / "recipe.toml").is_file() and not RunFolder(out).finished
+
+
 def _stopped(out: Path, chosen: Plan, overrides: Overrides) -> bool:
     """Whether a folder holds the same run, begun and not finished."""
-    if not (out / "recipe.toml").is_file() or RunFolder(out).finished:
+    if not _begun(out):
         return False
     asked = load_recipe(chosen.recipe, overrides).resolved()
     return same_but_for_place(RunFolder(out).recipe(), asked.model_copy(update={"expected": None}))
@@ -115,7 +124,7 @@ def _without_weights(chosen: Plan, source: str, remedy: str) -> str:
 
 
 def _choose(chosen: Plan, changes: Mapping[str, Any], settings: Overrides, tell: Tell) -> tuple[int, Data]:
-    recipe = load_recipe(chosen.recipe, _combined({**changes, "clusters": 2}, settings))
+    recipe = load_recipe(chosen.recipe, combined({**changes, "clusters": 2}, settings))
     if recipe.trainer.epochs:
         raise ImcswavError(NEEDS_CLUSTERS)
     from imcswav.k_choice import choose_k
@@ -161,13 +170,6 @@ def frozen_features(recipe: Recipe, most: int | None = None) -> tuple[Array, Dat
         images = data.readable().train.images
         chosen = images if most is None else images[torch.tensor(blind_subset(len(images), most))]
         return model.embed_kept(chosen).features.cpu().numpy(), data
-
-
-def _combined(changes: Mapping[str, Any], settings: Overrides) -> Overrides:
-    """The plan's changes with the caller's over them."""
-    if isinstance(settings, Mapping):
-        return {**changes, **settings}
-    return [changes, *([settings] if isinstance(settings, str) else settings)]
 
 
 def _name(folder: Path) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imcswav.errors import DataError, ImcswavError, RunError
-from imcswav.imaging.find import find_images
+from imcswav.imaging.find import find_images, folder_images
 from imcswav.imaging.read import decode, shorter_side
 from imcswav.part import dump_part
 from imcswav.recipe.files import load_recipe
+from imcswav.recipe.merge import Overrides
 from imcswav.runs import RunFolder
 from imcswav.start import finished
 
@@ -53,30 +54,34 @@ def plan(
     scratch: bool = False,
     distinct: bool = False,
     cuda: bool = False,
+    settings: Overrides = (),
 ) -> Plan:
     """The recipe for a folder of images; ``backbone`` is a timm model's name or a run folder.
 
-    ``distinct``: duplicates will be left out.
+    ``distinct``: duplicates will be left out. ``settings`` are the caller's changes, by which batches of few images
+    are judged; mistakes in them are told before files are looked at.
 
-    Raises DataError for a folder without images, RunError for a run that isn't finished, ImcswavError for what can't go
-    together.
+    Raises RecipeError for these, DataError for a folder without images, RunError for a run that isn't finished,
+    ImcswavError for what can't go together.
     """
     if scratch and backbone is not None:
         raise ImcswavError("--from-scratch and --backbone can't go together: give one of them.")
     data = {"data.name": "image_folder", "data.root": str(folder.resolve()), "data.splits": "none"}
-    paths = _images(folder)
+    paths, _ = folder_images(folder)
     if scratch:
-        return _fitting(_from_scratch(data, paths, cuda), folder.resolve(), distinct)
+        return _fitting(_from_scratch(data, paths, cuda), folder.resolve(), distinct, settings)
     if backbone is not None and re.match(r"[./~]", backbone) and not Path(backbone).exists():
         raise RunError(f"There is no run folder {backbone}; give one, or the name of a timm model, as --backbone.")
     if backbone is not None and Path(backbone).exists():
         run = finished(Path(backbone).resolve())
-        return _fitting(_trained_on(data, run), folder.resolve(), distinct) if quality == "best" else of_run(data, run)
+        if quality == "fast":
+            return of_run(data, run)
+        return _fitting(_trained_on(data, run), folder.resolve(), distinct, settings)
     model = backbone or BACKBONE
     if quality == "best":
         why = f"IMC-SwAV from the pretrained weights of {model}."
         found = Plan("folder_finetuned", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
-        return _fitting(found, folder.resolve(), distinct)
+        return _fitting(found, folder.resolve(), distinct, settings)
     why = f"Features of the pretrained {model}, and many heads on them."
     return Plan("folder_pretrained", {**data, "backbone.model": model, "data.size": side_of(model)}, why)
 
@@ -94,15 +99,22 @@ def _from_scratch(data: Mapping[str, Any], paths: list[Path], cuda: bool) -> Pla
     return Plan(recipe, changes, f"Trained from scratch by the recipe {recipe}, {where}.")
 
 
-def _fitting(found: Plan, folder: Path, distinct: bool) -> Plan:
+def combined(changes: Mapping[str, Any], settings: Overrides) -> Overrides:
+    """A plan's changes with the caller's over them."""
+    if isinstance(settings, Mapping):
+        return {**changes, **settings}
+    return [changes, *([settings] if isinstance(settings, str) else settings)]
+
+
+def _fitting(found: Plan, folder: Path, distinct: bool, settings: Overrides) -> Plan:
     """The plan with batches of half of few images, where its recipe has larger ones."""
     from imcswav.quality import inspect_once  # by which the run will look, and which remembers
 
+    own = load_recipe(found.recipe, combined({**found.changes, "clusters": 2}, settings)).trainer.batch_size
     looked = inspect_once(find_images(folder), folder)
     images = len(looked.distinct if distinct else looked.seen)
     if images >= FEW:
         return found
-    own = load_recipe(found.recipe, {**found.changes, "clusters": 2}).trainer.batch_size
     return replace(found, changes={**found.changes, "trainer.batch_size": min(own, max(2, images // 2))})
 
 
@@ -148,15 +160,6 @@ def side_of(model: str) -> int:
     if known is None:
         return SIDE
     return min(int(known.input_size[-1]), SIDE)
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
-    paths = find_images(folder)
-    if not paths:
-        raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it; give another folder.")
-    return paths
 
 
 def _grey(paths: list[Path]) -> bool:

@@ -19,20 +19,27 @@ LONGEST = 255
 """Bytes of a file name that file systems take."""
 
 
-def sort_files(clustering: Clustering, target: Path, how: How) -> int:
-    """Copy or link every file into ``target/NN title/``; gives how many there are.
+def sort_files(clustering: Clustering, target: Path, how: How, *, skip_missing: bool = False) -> list[Path]:
+    """Copy or link every file into ``target/NN title/``; gives those that are gone and were left out.
 
     ``target`` has to be new or empty. Files of one name in one cluster get a number behind their names. Raises
-    DataError where the images are no files or one is gone, RunError where ``target`` can't be written.
+    DataError where the images are no files, none is there any more or, without ``skip_missing``, one is gone; RunError
+    where ``target`` can't be written.
     """
     if not clustering.paths:
         raise DataError("The images of this run are no files, so they can't be sorted into folders.")
     refuse_filled(target)
     put = shutil.copy2 if how == "copy" else _link
     places = list(_places(clustering, target))
-    if lost := next((source for source, _ in places if not source.exists()), None):
-        raise DataError(f"{lost} is gone; bring it back, or say where they all are: imcswav sort RUN --root FOLDER.")
-    with stage("Sorting files", total=len(clustering)) as advance:
+    lost = [source for source, _ in places if not source.exists()]
+    if lost and (not skip_missing or len(lost) == len(places)):
+        raise DataError(
+            f"{len(lost):,} of {len(places):,} files are gone, such as {lost[0]}; bring them back, leave them out with "
+            f"--skip-missing, or say where they all are: imcswav sort RUN --root FOLDER."
+        )
+    gone = set(lost)
+    places = [(source, place) for source, place in places if source not in gone]
+    with stage("Sorting files", total=len(places)) as advance:
         for source, place in places:
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +49,7 @@ def sort_files(clustering: Clustering, target: Path, how: How) -> int:
             except OSError as error:
                 raise RunError(f"{place} can't be written: {error.strerror or error}.") from error
             advance()
-    return len(clustering)
+    return lost
 
 
 def folder_name(clustering: Clustering, cluster: int) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from imcswav.data import Data, DataFacts, Split, blind_subset
 from imcswav.data._survey import Sample, cache_room, memory, spread
 from imcswav.errors import DataError, Problem
-from imcswav.imaging.find import printable
+from imcswav.imaging.find import left_out, printable
 from imcswav.imaging.pixels import Resize
 from imcswav.imaging.placement import must_stream
 from imcswav.imaging.read import decode_many, shorter_side
@@ -275,8 +275,4 @@ def _readable(split: Split) -> Split:
 
 
 def _ignored(listing: Listing) -> str:
-    if not listing.ignored:
-        return ""
-    count = "1 file" if len(listing.ignored) == 1 else f"{len(listing.ignored)} files"
-    first = printable(listing.ignored[0].relative_to(listing.folder))
-    return f"Left out in {listing.folder}: {count} without an image's extension (the first is {first})."
+    return left_out(listing.folder, listing.ignored)

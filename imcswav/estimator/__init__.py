@@ -44,8 +44,9 @@ class ImageClustering(_Base):
 
     Pixels are uint8, uint16 (full range), bool or floats in 0 … 1. Where floats or other integers leave 0 … 1, the
     smallest and largest value seen by ``fit`` are black and white (``value_range_``): then and later, for every type
-    of array, alone, in a list or in a Dataset; what lies beyond is clipped. A Dataset to fit on has to have pixels of
-    the first kind, for it is read once. Files and PIL images have a black and white of their own.
+    of array, alone, in a list or in a Dataset; what lies beyond is clipped. A list to fit on can't mix both, and a
+    Dataset to fit on has to have pixels of the first kind, for it is read once. Files and PIL images have a black and
+    white of their own.
 
     Parameters: ``n_clusters``, how many clusters. ``recipe``, a shipped recipe's name, a TOML file or tables; None
     takes "folder_pretrained" with a backbone, "digits" for arrays of grey images of at most 12 × 12 pixels, "folder" on

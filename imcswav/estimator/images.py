@@ -114,19 +114,21 @@ def value_range(images: Iterable[Any]) -> tuple[float, float] | None:
     some arrays have the range of their type and others one of their own.
     """
     arrays = [numbers_of(image) for image in images if _is_array(image)]
-    own = [array for array in arrays if array.dtype not in FIXED]
-    if not own:
+    fixed = [array for array in arrays if array.dtype in FIXED]
+    spans = [(array, array.min(), array.max()) for array in arrays if array.dtype not in FIXED]
+    wide = [array for array, low, high in spans if array.dtype.kind != "f" or not (low >= 0 and high <= 1)]
+    if not wide:
         return None
-    low, high = (float(found) for found in (min(array.min() for array in own), max(array.max() for array in own)))
-    if all(array.dtype.kind == "f" for array in own) and low >= 0 and high <= 1:
-        return None
-    if len(own) < len(arrays):
-        fixed = next(array.dtype for array in arrays if array.dtype in FIXED)
+    black, white = float(min(low for _, low, _ in spans)), float(max(high for *_, high in spans))
+    if white > 1 and any(array.dtype.kind != "f" for array in wide):  # among floats they may be dark images
+        fixed += [array for array, low, high in spans if array.dtype.kind == "f" and low >= 0 and high <= 1]
+    if fixed:
         raise DataError(
-            f"Some images are {fixed}, others {own[0].dtype} of {low:g} … {high:g}, and which of those values "
-            f"is as black or white isn't known; give all in one type, or floats in 0 … 1."
+            f"Some images are {fixed[0].dtype}{'' if fixed[0].dtype in FIXED else ' in 0 … 1'}, others {wide[0].dtype} "
+            f"in {black:g} … {white:g}, and what of those is as black or white isn't known; give all in one type, or "
+            f"floats in 0 … 1."
         )
-    return low, high
+    return black, white
 
 
 def rescaled(images: Any, limits: tuple[float, float] | None) -> Any:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from imcswav.errors import DataError
 from imcswav.imaging.opening import formats
+
+KINDS = 4
+"""Extensions of left-out files that are told apart."""
 
 
 def find_images(root: str | os.PathLike[str], channels: int = 3) -> list[Path]:
@@ -33,6 +38,35 @@ def find_files(root: str | os.PathLike[str], channels: int = 3) -> tuple[list[Pa
             if not name.startswith("."):
                 found[_is_image(name, channels)].append(Path(folder, name))
     return sorted(found[True], key=Path.as_posix), sorted(found[False], key=Path.as_posix)
+
+
+def folder_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Image files under a folder and all others; raises DataError where there is no such folder, or no image in it."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
+    paths, others = find_files(folder)
+    if not paths:
+        only = f", only {counted(others)}; convert what is wanted, or" if others else ";"
+        raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it{only} give another folder.")
+    return paths, others
+
+
+def left_out(folder: Path, others: Sequence[Path]) -> str:
+    """A sentence on files of a folder that aren't read as images; empty where there are none."""
+    if not others:
+        return ""
+    return f"Left out in {folder}: {counted(others)}; the first is {printable(others[0].relative_to(folder))}."
+
+
+def counted(others: Sequence[Path]) -> str:
+    """``2 files that aren't read as images (.heic: 1, no extension: 1)``, the commonest extensions first."""
+    kinds = Counter(path.suffix.lower() or "no extension" for path in others)
+    told = [f"{printable(kind)}: {count:,}" for kind, count in kinds.most_common(KINDS)]
+    more = (
+        [f"others: {len(others) - sum(count for _, count in kinds.most_common(KINDS)):,}"] if len(kinds) > KINDS else []
+    )
+    verb = "file that isn't read as an image" if len(others) == 1 else "files that aren't read as images"
+    return f"{len(others):,} {verb} ({', '.join([*told, *more])})"
 
 
 def count_images(path: str | os.PathLike[str], channels: int = 3) -> int:

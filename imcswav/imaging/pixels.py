@@ -51,6 +51,10 @@ def _channels_last(shape: tuple[int, ...], channels: int | None) -> bool:
     for usual in ((channels,), (1, 3)):
         if shape[1] in usual or shape[3] in usual:
             return shape[1] not in usual
+    if shape[3] in (2, 4) and shape[1] > 4:
+        raise DataError(
+            f"the last of {shape[3]} channels in the shape {shape} is alpha; leave it out: images[..., :-1]"
+        )
     if shape[1] > min(shape[2:]):
         raise DataError(f"it is unclear which axis of the shape {shape} holds the channels; give (N, C, H, W)")
     return False

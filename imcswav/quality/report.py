@@ -9,8 +9,7 @@ from rich.table import Table
 
 from imcswav.errors import DataError
 from imcswav.files import read_csv, write_csv
-from imcswav.imaging.find import find_images
-from imcswav.quality.inspection import Inspection, inspect_files
+from imcswav.quality.inspection import Inspection
 
 HEADER = ("image", "finding", "detail", "near_duplicate_of")
 MEANING = {
@@ -25,16 +24,6 @@ EXAMPLES = 3
 """Images that are named in the table for each finding."""
 
 Row = tuple[str, str, str, str]
-
-
-def inspect_folder(folder: Path) -> Inspection:
-    """Look at all images below a folder; raises DataError where there is no such folder, or none in it."""
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; give the folder that holds the images.")
-    paths = find_images(folder)
-    if not paths:
-        raise DataError(f"There are no images (.jpg, .png, .webp …) in {folder} or below it; give another folder.")
-    return inspect_files(paths, folder)
 
 
 def findings(found: Inspection) -> list[Row]:

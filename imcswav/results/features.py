@@ -13,7 +13,7 @@ from imcswav.clusterers import Array
 from imcswav.files import write_atomically, write_csv
 from imcswav.model import Model
 from imcswav.protocol import training_data
-from imcswav.results.predict import Predicted, embed_files, free, writing
+from imcswav.results.predict import Predicted, embed_files, expanded, free, writing
 from imcswav.runs import RunFolder
 
 
@@ -52,7 +52,8 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
     """
     skipped_file = free(out)
     model = Model.load(run, device)
-    embedding, names, skipped = embed_files(model, images)
+    paths, others = expanded(images, model.facts.channels)
+    embedding, names, skipped = embed_files(model, paths)
     arrays: dict[str, Any] = {"features": embedding.features.cpu().numpy(), "paths": np.array(names)}
     if model.clusterer is not None or embedding.probabilities is not None:
         arrays["probabilities"] = model.clustering(embedding).probabilities_NK
@@ -65,4 +66,4 @@ def write_features(run: Path, images: Sequence[Path], out: Path, device: str = "
         write_atomically(out, write, new=True)
         if skipped:
             write_csv(skipped_file, ("image", "reason"), skipped, new=True)
-    return Predicted(len(names), out, skipped, skipped_file)
+    return Predicted(len(names), out, skipped, skipped_file, others)

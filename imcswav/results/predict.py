@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imcswav.errors import DataError, RunError
 from imcswav.files import refuse_existing, write_csv
-from imcswav.imaging.find import find_images, printable
+from imcswav.imaging.find import counted, find_files, printable
 from imcswav.imaging.read import decode_many
 from imcswav.learners import Embedding
 from imcswav.model import BATCH, Model, joined
@@ -24,6 +24,8 @@ class Predicted:
     out: Path
     skipped: Sequence[tuple[str, str]]
     skipped_file: Path
+    others: Sequence[Path] = ()
+    """Files in folders that aren't read as images."""
 
 
 def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "auto") -> Predicted:
@@ -35,7 +37,8 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
     """
     skipped_file = free(out)
     model = Model.load(run, device)
-    embedding, names, skipped = embed_files(model, images)
+    paths, others = expanded(images, model.facts.channels)
+    embedding, names, skipped = embed_files(model, paths)
     found = model.clustering(embedding)
     columns = {"image": names, "cluster": found.clusters_N.tolist()}
     if found.titles:
@@ -46,7 +49,7 @@ def predict_files(run: Path, images: Sequence[Path], out: Path, device: str = "a
         write_csv(out, tuple(columns), rows, new=True)
         if skipped:
             write_csv(skipped_file, ("image", "reason"), skipped, new=True)
-    return Predicted(len(rows), out, skipped, skipped_file)
+    return Predicted(len(rows), out, skipped, skipped_file, others)
 
 
 def free(out: Path) -> Path:
@@ -66,14 +69,12 @@ def writing(out: Path) -> Iterator[None]:
         raise RunError(f"{out} can't be written: {error.strerror or error}; give another --out.") from error
 
 
-def embed_files(model: Model, images: Sequence[Path]) -> tuple[Embedding, list[str], Sequence[tuple[str, str]]]:
-    """Embedding of N files, from files and folders, their paths as given, and (path, reason) of unreadable ones.
+def embed_files(model: Model, paths: Sequence[Path]) -> tuple[Embedding, list[str], Sequence[tuple[str, str]]]:
+    """Embedding of N files, their paths as given, and (path, reason) of unreadable ones.
 
-    Decoded images of one batch at a time are held in memory. Raises DataError when a path doesn't exist or no image
-    can be read.
+    Decoded images of one batch at a time are held in memory. Raises DataError when no image can be read.
     """
     facts = model.facts
-    paths = _expand(images, facts.channels)
     parts, names, skipped = list[Embedding](), list[str](), list[tuple[str, str]]()
     with stage("Images", total=len(paths)) as advance:
         for start in range(0, len(paths), BATCH):
@@ -91,15 +92,20 @@ def embed_files(model: Model, images: Sequence[Path]) -> tuple[Embedding, list[s
     return joined(parts), names, skipped
 
 
-def _expand(images: Sequence[Path], channels: int) -> list[Path]:
-    paths: list[Path] = []
+def expanded(images: Sequence[Path], channels: int) -> tuple[list[Path], list[Path]]:
+    """Files, and those in folders by extension, then the folders' other files; raises DataError where none is found."""
+    paths, others = list[Path](), list[Path]()
     for path in images:
         if path.is_dir():
-            paths += find_images(path, channels)
+            here, left = find_files(path, channels)
+            paths, others = paths + here, others + left
         elif path.exists():
             paths.append(path)
         else:
             raise DataError(f"There is no file or folder {path}; check the path.")
     if not paths:
-        raise DataError(f"There are no images in {', '.join(map(str, images))}; give image files or a folder of them.")
-    return paths
+        only = f", only {counted(others)}" if others else ""
+        raise DataError(
+            f"There are no images in {', '.join(map(str, images))}{only}; give image files or a folder of them."
+        )
+    return paths, others

@@ -120,7 +120,7 @@ def comparison(found: Comparison) -> None:
     known = {name: row for name, row in found.scores.items() if any(value is not None for value in row)}
     scores = {_label(name): [_percent(value) for value in row] for name, row in known.items()}
     _columns("Figures in %", "figure", numbers, {"protocol": found.protocols, **scores})
-    table = Table("runs", "images of both", "ARI", title="Agreement of the clusters (adjusted Rand index)")
+    table = Table("runs", "images of both", "ARI", title="Agreement of the clusters as trained (adjusted Rand index)")
     for one in found.agreements:
         ari = "–" if one.ari is None else f"{one.ari:.4f}"
         table.add_row(f"{one.first + 1} and {one.second + 1}", f"{one.images:,}", ari)

@@ -68,10 +68,30 @@ def test_features_of_a_run_are_clustered_and_found_again(photos, trained, tmp_pa
     np.testing.assert_array_equal(model.predict(paths), one.clusters_N)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "filled exists and is not an empty folder; nothing is overwritten: give another --out"),
+        ({"settings": {"clusters": 3}, "out": "new"}, "The number of clusters is no setting here; give it as -k"),
+        ({"settings": ["trainer.epoch=2"], "out": "new"}, "trainer.epoch: .*Did you mean 'epochs'"),
+    ],
+)
+def test_mistakes_are_told_before_files_are_looked_at(photos, tmp_path, changes, said, monkeypatch):
+    monkeypatch.setattr("imcswav.quality.inspect_once", lambda *_: pytest.fail("looked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "filled").mkdir()
+    (tmp_path / "filled" / "mine.txt").touch()
+    with pytest.raises(ImcswavError, match=said):
+        imcswav.cluster(photos[0], 2, **{"from_scratch": True, "device": "cpu", "out": "filled"} | changes)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_run_is_trained_on(photos, trained, tmp_path):
     done = imcswav.cluster(photos[0], 2, backbone=trained, quality="best", device="cpu", out=tmp_path / "run")
     assert done.summary["epochs"] == 1
     assert json.loads((done.path / "environment.json").read_text())["init"]["run"] == str(trained)
+    ours, theirs = (imcswav.load(run, "cpu").learner.normalization() for run in (done.path, trained))
+    np.testing.assert_allclose(ours, theirs)
 
 
 def test_duplicates_are_listed_and_left_out_if_so_wanted(photos, trained, tmp_path):

@@ -32,7 +32,7 @@ def sortable(root, **changes):
 @pytest.mark.parametrize("how", ["copy", "link"])
 def test_every_file_gets_into_its_clusters_folder_under_a_name_of_its_own(tmp_path, how):
     found = sortable(tmp_path / "photos", titles={1: "red deer"})
-    assert sort_files(found, tmp_path / "sorted", how) == 6
+    assert sort_files(found, tmp_path / "sorted", how) == []
     files = sorted((tmp_path / "sorted" / "1 red deer").iterdir())
     assert sorted(file.read_text() for file in files) == sorted(found.names)
     assert {"same.png", "same (2).png", "same (3).png", "two words ä.png"} <= {file.name for file in files}
@@ -52,9 +52,20 @@ def test_nothing_is_overwritten(tmp_path):
 def test_a_file_that_is_gone_is_named(tmp_path, how):
     found = sortable(tmp_path / "photos")
     (tmp_path / "photos" / "b" / "same.png").unlink()
-    with pytest.raises(DataError, match=r"b/same\.png is gone; .*--root FOLDER"):
+    with pytest.raises(
+        DataError, match=r"1 of 6 files are gone, such as .*b/same\.png; .*--skip-missing.*--root FOLDER"
+    ):
         sort_files(found, tmp_path / "sorted", how)
     assert not (tmp_path / "sorted").exists()  # nothing is half done
+    assert sort_files(found, tmp_path / "sorted", how, skip_missing=True) == [tmp_path / "photos" / "b" / "same.png"]
+    assert sum(len(files) for _, _, files in os.walk(tmp_path / "sorted")) == 5
+
+
+def test_where_all_files_are_gone_none_are_skipped(tmp_path):
+    found = sortable(tmp_path / "photos")
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="6 of 6 files are gone"):
+        sort_files(found, tmp_path / "sorted", "copy", skip_missing=True)
 
 
 def test_images_that_are_no_files_cant_be_sorted(tmp_path):
@@ -103,7 +114,7 @@ def test_a_run_is_sorted_as_it_was_corrected(tiny, tmp_path, capsys, monkeypatch
         assert (tmp_path / "sorted" / folders[cluster] / name).samefile(tmp_path / "photos" / name)
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert cli._run(["sort", str(run), "--copy-to", "again"], debug=False) == 2
-    assert "is gone" in capsys.readouterr().err
+    assert "files are gone" in capsys.readouterr().err
     assert cli._run(["sort", str(run), "--copy-to", "again", "--root", "moved"], debug=False) == 0
     assert sum(path.is_file() for path in (tmp_path / "again").rglob("*")) == len(found.names)
     (tmp_path / "moved").rename(tmp_path / "photos")

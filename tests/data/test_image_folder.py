@@ -324,7 +324,8 @@ def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
     (tmp_path / "train" / "b.jpgx").touch()
     (tmp_path / "train" / ".hidden").touch()
     data = build(tmp_path)
-    said = f"Left out in {tmp_path / 'train'}: 2 files without an image's extension (the first is IMG_0001)."
+    kinds = "2 files that aren't read as images (no extension: 1, .jpgx: 1)"
+    said = f"Left out in {tmp_path / 'train'}: {kinds}; the first is IMG_0001."
     assert data.note == said
     assert data.to(torch.device("cpu")).note == said
     assert len(data.train) == 2

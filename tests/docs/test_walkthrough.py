@@ -10,7 +10,7 @@ from doc_blocks import ROOT, blocks, command_lines
 from imcswav import cli
 
 GUIDE = ROOT / "docs" / "guides" / "from_a_folder_to_labels.md"
-PRETRAINED = ["cluster", "PHOTOS", "-k", "12", "--out", "my-photos"]
+PRETRAINED = ["cluster", "PHOTOS", "-k", "12", "--out", "pretrained"]
 """Needs weights that a test doesn't download; its sibling with --backbone takes the same way."""
 QUICK = [f"--set=trainer.{setting}" for setting in ("epochs=2", "batch_size=16", "threads=1", "device=cpu")]
 

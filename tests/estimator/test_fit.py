@@ -245,8 +245,12 @@ def test_the_range_holds_for_lists_and_data_sets_too():
 
 
 def test_a_list_of_two_kinds_of_black_and_white_is_refused():
-    with pytest.raises(DataError, match=r"Some images are uint8, others float64 of 0 … 16, and which of those"):
+    with pytest.raises(DataError, match=r"Some images are uint8, others float64 in 0 … 16, and what of those"):
         estimator().fit([*DIGITS[1:], PIXELS[0]])
+    with pytest.raises(DataError, match=r"Some images are float64 in 0 … 1, others int64 in 0 … \d+, and what of"):
+        estimator().fit([*(PIXELS[1:] / 255), PIXELS[0].astype(np.int64)])
+    dark = estimator().fit([*DIGITS[1:], DIGITS[0] / 16])
+    assert dark.value_range_ == (0.0, 16.0)
     fitted = estimator().fit([*(PIXELS[1:] / 255), PIXELS[0]])  # floats in 0 … 1 have the range of their type
     assert fitted.value_range_ is None
 

@@ -301,7 +301,10 @@ BAD = [
     (np.ones((4, 8, 8), np.int64), "values of type int64 are no pixels; give uint8, or floats from 0 to 1."),
     (np.array([["a"]]), "the shape (1, 1) is none of (N, H, W), (N, H, W, C) and (N, C, H, W)."),
     (np.zeros((4, 0, 8), np.uint8), "the shape (4, 0, 8) is none of"),
-    (np.zeros((4, 32, 32, 4), np.uint8), "unclear which axis of the shape (4, 32, 32, 4) holds the channels"),
+    (
+        np.zeros((4, 32, 32, 4), np.uint8),
+        "the last of 4 channels in the shape (4, 32, 32, 4) is alpha; leave it out: images[..., :-1]",
+    ),
     (torch.zeros(5), "The Tensor can't be taken as images: the shape (5,) is none of"),
     ([], "There are no images: the list or array is empty; give at least one."),
     (np.zeros((0, 8, 8), np.uint8), "There are no images"),

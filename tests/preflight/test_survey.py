@@ -83,7 +83,7 @@ def test_what_else_lies_there_is_told(tmp_path):
     notes, loose = told(tmp_path)
     assert notes[::2] == (
         "warning",
-        f"Left out in {tmp_path}: 1 file without an image's extension (the first is notes.txt).",
+        f"Left out in {tmp_path}: 1 file that isn't read as an image (.txt: 1); the first is notes.txt.",
     )
     assert loose[0] == "warning"
     assert loose[2].startswith(f"1 of 5 images lie in {tmp_path} itself beside folders (the first is c.png)")

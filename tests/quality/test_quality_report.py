@@ -8,6 +8,7 @@ from pictures import picture
 from PIL import Image
 
 from imcswav.files import read_csv
+from imcswav.imaging.find import counted, find_files
 
 
 @pytest.fixture
@@ -51,6 +52,26 @@ def test_nothing_wrong(tmp_path, capsys):
     code, out, _ = call(capsys, "inspect", tmp_path / "photos")
     assert code == 0
     assert "Nothing was found wrong." in out
+    assert "Left out" not in out
+
+
+def test_what_is_not_read_as_an_image_is_counted(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.HEIC", "b.heic", "c.nef", "d"):
+        (photos / name).write_bytes(b"x")
+    only = "4 files that aren't read as images (.heic: 2, .nef: 1, no extension: 1)"
+    for words in ("inspect", photos), ("cluster", photos, "-k", 2):
+        code, _, err = call(capsys, *words)
+        assert code == 2
+        assert f"or below it, only {only}; convert what is wanted, or give another folder." in err
+    picture(1).save(photos / "e.png")
+    code, out, _ = call(capsys, "inspect", photos)
+    assert code == 0
+    assert f"Left out in {photos}: {only}; the first is a.HEIC." in out
+    for number in range(9):
+        (photos / f"x.{number}").touch()
+    assert counted(find_files(photos)[1]).endswith("(.heic: 2, .nef: 1, no extension: 1, .0: 1, others: 8)")
 
 
 @pytest.mark.parametrize(

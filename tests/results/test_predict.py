@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from tiny import FACTS, learner
 
+from imcswav import console
 from imcswav.errors import DataError, ImcswavError, RunError
 from imcswav.model import Model
 from imcswav.results.predict import predict_files
@@ -57,6 +58,15 @@ def test_a_row_for_each_readable_file_and_the_others_apart(run, folder, tmp_path
     assert (done.rows, len(done.skipped), done.skipped_file) == (5, 2, tmp_path / "labels.skipped.csv")
 
 
+def test_what_folders_hold_besides_images_is_told(run, folder, tmp_path, capsys):
+    done = predict_files(run, [folder, folder / "b.png"], tmp_path / "labels.csv")
+    assert done.others == [folder / "notes.txt"]
+    console.predicted(done)
+    assert f"Left out: 1 file that isn't read as an image (.txt: 1); the first is {folder}/notes.txt." in "".join(
+        capsys.readouterr().out.splitlines()
+    )
+
+
 def test_twice_is_identical(run, folder, tmp_path):
     for name in ("one.csv", "two.csv"):
         predict_files(run, [folder], tmp_path / name)
@@ -90,6 +100,13 @@ def test_what_can_not_be_done_is_said(run, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="There are no images in"):
         predict_files(run, [tmp_path / "empty"], out)
+    (tmp_path / "empty" / "a.HEIC").touch()
+    with pytest.raises(DataError, match=r"empty, only 1 file that isn't read as an image \(.heic: 1\); give"):
+        predict_files(run, [tmp_path / "empty"], out)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "recipe.toml").touch()
+    with pytest.raises(RunError, match="isn't finished and has no model yet; end it first: imcswav resume"):
+        predict_files(tmp_path / "begun", [folder], out)
     with pytest.raises(ImcswavError, match="Device 'warp'"):
         predict_files(run, [folder], out, device="warp")
     assert not out.exists()
