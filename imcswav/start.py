@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from imcswav.data import DataFacts
-from imcswav.errors import ImcswavError, Problem, RunError
+from imcswav.errors import ImcswavError, Problem, RunError, WeightsError
 from imcswav.learners import Learner, training_only
 from imcswav.recipe import Recipe
 from imcswav.runs import RunFolder
@@ -65,7 +65,11 @@ class Start:
 
 def take_normalization(run: Path, learner: Learner) -> list[Problem]:
     """Have a learner with a run's weights see images as the run did; a warning where its settings say otherwise."""
-    theirs = trained_with(run)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the run's model is built for it, and what follows draws on
+            theirs = trained_with(run)
+    except WeightsError as error:  # a plugin that is gone, for one; the weights themselves are there
+        return [Problem(PLACE, str(error), severity="warning")]
     if theirs is None:
         return []
     learner.take_normalization(*theirs)

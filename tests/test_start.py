@@ -72,6 +72,26 @@ def test_a_run_s_own_teacher_is_taken_where_its_model_has_one(second, tmp_path):
     assert not torch.equal(ours[weight], ours[f"teacher.{weight}"])
 
 
+def test_a_run_whose_learner_is_gone_is_started_from_all_the_same(second, first, tmp_path):
+    strange = shutil.copytree(first, tmp_path / "strange")
+    config = json.loads((strange / "model" / "config.json").read_text())
+    config["learner"]["name"] = "gone"
+    (strange / "model" / "config.json").write_text(json.dumps(config))
+    trainer, (told,) = built(second, tmp_path / "run", **{"init.run": str(strange)})
+    assert told.severity == "warning"
+    assert "mean and std of their images can't be told" in told.message
+    weight = next(name for name in trainer.learner.state_dict() if name.startswith("backbone."))
+    assert torch.equal(trainer.learner.state_dict()[weight], trained(first)[weight])
+
+
+def test_what_is_drawn_after_a_start_does_not_depend_on_it(second, tmp_path):
+    state = []
+    for name, recipe in {"second": second, "fresh": {k: v for k, v in second.items() if k != "init"}}.items():
+        built(recipe, tmp_path / name)
+        state.append(torch.get_rng_state())
+    assert torch.equal(*state)
+
+
 def test_images_seen_otherwise_than_by_the_run_are_told(second, first, tmp_path):
     mean, std = (list(values) for values in imcswav.load(first, "cpu").learner.normalization())
     assert built(second, tmp_path / "same", **{"views.mean": mean, "views.std": std})[1] == []
