@@ -23,6 +23,7 @@ INSIDE = "learner."
 """Where the learner stands among the weights of a run."""
 PLACE = "init.run"
 NEAR = 0.1
+"""Share of a channel's deviation by which mean and std may be others than the run's before that is told."""
 NEEDED = "backbone"
 """The part without which a second stage would start from nothing."""
 REMEDY = "Take the run's own backbone, with the same settings."
@@ -77,7 +78,7 @@ def take_normalization(run: Path, learner: Learner) -> list[Problem]:
     if _alike(theirs, ours):
         return []
     message = f"the run {run} normalised its images by {_told(theirs)}, and this recipe does by {_told(ours)}."
-    remedy = "Set mean and std of the views to the run's, unless that is meant."
+    remedy = "Set its mean and std to the run's, unless that is meant."
     return [Problem(PLACE, message, remedy, severity="warning")]
 
 
@@ -87,7 +88,6 @@ def _told(normalization: Normalization) -> str:
 
 
 def _alike(one: Normalization, other: Normalization) -> bool:
-    """Whether no channel of an image differs by more than a tenth of its deviation."""
     return all(
         abs(mean - other_mean) <= NEAR * std and abs(std - other_std) <= NEAR * std
         for mean, std, other_mean, other_std in zip(*one, *other, strict=True)

@@ -214,3 +214,7 @@ def test_a_run_is_scored_again_on_images_that_moved(tiny, tmp_path, capsys, monk
     assert (code, "--set" in err, "seed: must be at least 0" in err) == (2, False, True)
     code, _, err = call(capsys, "evaluate", "run", "--set", "clusters=3")
     assert (code, "clusters can't be changed for a run that is finished" in err) == (2, True)
+    code, _, err = call(
+        capsys, "evaluate", "run", "--set", "data.root=moved", "--set", "evaluation.train_on=train+test"
+    )
+    assert (code, 'The run was trained with evaluation.train_on = "train", and' in err) == (2, True)

@@ -60,13 +60,12 @@ def left_out(folder: Path, others: Sequence[Path]) -> str:
 
 def counted(others: Sequence[Path]) -> str:
     """``2 files that aren't read as images (.heic: 1, no extension: 1)``, the commonest extensions first."""
-    kinds = Counter(path.suffix.lower() or "no extension" for path in others)
-    told = [f"{printable(kind)}: {count:,}" for kind, count in kinds.most_common(KINDS)]
-    more = (
-        [f"others: {len(others) - sum(count for _, count in kinds.most_common(KINDS)):,}"] if len(kinds) > KINDS else []
-    )
+    kinds = Counter(path.suffix.lower() or "no extension" for path in others).most_common()
+    told = [f"{printable(kind)}: {count:,}" for kind, count in kinds[:KINDS]]
+    if rest := sum(count for _, count in kinds[KINDS:]):
+        told.append(f"others: {rest:,}")
     verb = "file that isn't read as an image" if len(others) == 1 else "files that aren't read as images"
-    return f"{len(others):,} {verb} ({', '.join([*told, *more])})"
+    return f"{len(others):,} {verb} ({', '.join(told)})"
 
 
 def count_images(path: str | os.PathLike[str], channels: int = 3) -> int:

@@ -98,7 +98,8 @@ def expanded(images: Sequence[Path], channels: int) -> tuple[list[Path], list[Pa
     for path in images:
         if path.is_dir():
             here, left = find_files(path, channels)
-            paths, others = paths + here, others + left
+            paths += here
+            others += left
         elif path.exists():
             paths.append(path)
         else:
